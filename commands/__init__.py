@@ -1,1 +1,33 @@
-"""…"""
+"""The sub-commands of `polylens`, one module each; `cli.py` imports a module only when its command is called.
+
+The convention, checked by tests/test_house_cli.py:
+
+- The module `commands/<name>.py` serves `polylens <name>` and has one public name, `app`, a `typer.Typer`.
+- A plain command has exactly one `@app.command()`. A family (`polylens collection create`, `polylens evaluate
+  openmoji`) gives `app` a callback as well, which keeps it a family even with one member:
+
+        app = typer.Typer(no_args_is_help=True)
+
+        @app.callback()
+        def collection() -> None:
+            \"""Look after the collections of a running server.\"""
+
+- The first line of the help of the command (or callback) equals its line in `SUMMARIES` below. Every command's
+  docstring ends with at least one example line that begins with `polylens <name>` (after a `\b` line, which keeps
+  the line breaks).
+- A command parses, calls one function elsewhere and prints; it holds no logic. It raises `PolylensError` (or a class
+  derived from it) for anything that went wrong: `cli.main` prints the one line on stderr and exits with 1. For a
+  wrong argument it raises `typer.BadParameter`, which exits with 2. It never calls `sys.exit` for an error.
+- Results go to stdout, progress and notes to stderr.
+"""
+
+# One line for each command, so that `polylens --help` needs no import of any of them.
+SUMMARIES = {
+    "demo": "Search a gallery of emoji drawings in many languages, over gRPC.",
+    "serve": "Serve a model and its collections over gRPC.",
+    "search": "Search a collection of a running server.",
+    "collection": "Look after the collections of a running server.",
+    "evaluate": "Measure a model: recall, accuracy, speed.",
+    "train": "Train a model.",
+    "info": "Show what a model is: dimensions, parameters, fingerprint.",
+}

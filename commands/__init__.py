@@ -10,11 +10,11 @@ The convention, checked by tests/test_house_cli.py:
 
         @app.callback()
         def collection() -> None:
-            \"""Look after the collections of a running server.\"""
+            'Look after the collections of a running server.'     (a docstring, in triple double quotes)
 
-- The first line of the help of the command (or callback) equals its line in `SUMMARIES` below. Every command's
-  docstring ends with at least one example line that begins with `polylens <name>` (after a `\b` line, which keeps
-  the line breaks).
+- The first line of the docstring of the command (or callback) equals its line in `SUMMARIES` below. The docstring of
+  every command that runs something ends with a paragraph of one or more examples, each on a line of its own that
+  begins with `polylens <name>`. Typer reads docstrings as rich markup: write `\\[demo]` to show `[demo]`.
 - A command parses, calls one function elsewhere and prints; it holds no logic. It raises `PolylensError` (or a class
   derived from it) for anything that went wrong: `cli.main` prints the one line on stderr and exits with 1. For a
   wrong argument it raises `typer.BadParameter`, which exits with 2. It never calls `sys.exit` for an error.
@@ -27,7 +27,7 @@ SUMMARIES = {
     "serve": "Serve a model and its collections over gRPC.",
     "search": "Search a collection of a running server.",
     "collection": "Look after the collections of a running server.",
-    "evaluate": "Measure a model: recall, accuracy, speed.",
+    "evaluate": "Measure a model on a data set.",
     "train": "Train a model.",
     "info": "Show what a model is: dimensions, parameters, fingerprint.",
 }

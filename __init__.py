@@ -1,4 +1,4 @@
-"""polylens: search images by text in any language, and use one strong vision backbone for everything else."""
+"""polylens: search images by text in any language, on one strong vision backbone."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The command `polylens`: assembles the modules of commands/, each imported only when it is called."""
+"""The command `polylens`: assembles commands/, whose modules are imported only when they are called."""
 
 import importlib
 import sys
@@ -14,7 +14,7 @@ from .errors import PolylensError
 
 
 class LazyGroup(TyperGroup):
-    """A group of placeholders (a name, a line of help), each replaced by the real command when it is called."""
+    """Placeholders (a name, a line of help), each replaced by the real command when it is called."""
 
     # Any: typer keeps the context and command types to itself, and where they live depends on its version.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

@@ -4,7 +4,7 @@
     ├── InvalidInput          the caller's data is wrong (also a ValueError)
     └── MissingExtra          an optional dependency is not installed (also an ImportError)
 
-Folders derive their own errors from these. They know no transport: the service maps classes to status codes.
+Folders derive their own errors from these. None knows a transport: the service maps classes to status codes.
 """
 
 import importlib

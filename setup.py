@@ -26,9 +26,9 @@ CORE = [
     "rich>=13",
 ]
 
-# Collections need FAISS, which comes as two distributions of one module `faiss` that must never be installed
-# together. Hence neither is a core dependency: `cpu` brings one, `gpu` the other, and an environment takes one
-# of the two. `demo` and `test` contain `cpu`; the other extras go with either.
+# Collections need FAISS, which comes as two distributions of one module `faiss`, never to be installed
+# together. Hence neither is a core dependency: `cpu` brings one, `gpu` the other, and an environment
+# takes one of the two. `demo` and `test` contain `cpu`; the other extras go with either.
 EXTRAS = {
     "cpu": ["faiss-cpu>=1.10"],
     "gpu": ["faiss-gpu>=1.14.3", "flash-attn>=2.7"],
@@ -67,7 +67,7 @@ setup(
     author="polylens authors",
     license="MIT",
     package_dir={"polylens": "."},
-    # Listed one by one: tests/ and benchmarks/ stay out, and tests/test_house_wheel.py sees that nothing is missing.
+    # Listed one by one: tests/ stay out, and tests/test_house_wheel.py sees that nothing is missing.
     packages=[
         "polylens",
         "polylens.backbone",

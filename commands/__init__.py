@@ -14,11 +14,13 @@ The convention, checked by tests/test_house_cli.py:
             'Look after the collections of a running server.'     (a docstring, in triple double quotes)
 
 - The first line of the docstring of the command (or callback) equals its line in `SUMMARIES` below. The
-  docstring of every command that runs something ends with a paragraph of examples, each on a line of its own that
-  begins with `polylens <name>`. Typer reads docstrings as rich markup: write `\\[demo]` to show `[demo]`.
-- A command parses, calls one function elsewhere and prints; it holds no logic. It raises `PolylensError` (or a
-  class derived from it) for anything that went wrong: `cli.main` prints the one line on stderr and exits with 1.
-  For a wrong argument it raises `typer.BadParameter`, which exits with 2. It never calls `sys.exit` for an error.
+  docstring of every command that runs something ends with a paragraph of examples, each on a line of its
+  own that begins with `polylens <name>`. Typer reads docstrings as rich markup: write `\\[demo]` to show
+  `[demo]`.
+- A command parses, calls one function elsewhere and prints; it holds no logic. It raises `PolylensError`
+  (or a class derived from it) for anything that went wrong: `cli.main` prints the one line on stderr and
+  exits with 1. For a wrong argument it raises `typer.BadParameter`, which exits with 2. It never calls
+  `sys.exit` for an error.
 - Results go to stdout, progress and notes to stderr.
 """
 

@@ -1,2 +1,4 @@
-"""Semantic segmentation on the InternViT backbone. Empty in this release: the extra `segmentation` installs what the
-mmseg configs will need, and nothing here is importable yet."""
+"""Semantic segmentation on the InternViT backbone.
+
+Empty in this release: the extra `segmentation` installs what mmseg configs need, no name is here to import.
+"""

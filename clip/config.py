@@ -25,8 +25,9 @@ class QLLaMAConfig:
     pad_token_id: int
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-            _check_positive("qllama_config", name, getattr(self, name))
+        for field in fields(self):
+            if field.type is int and not field.name.endswith("_token_id"):
+                _check_positive("qllama_config", field.name, getattr(self, field.name))
         if self.hidden_size % (2 * self.num_attention_heads):
             raise InvalidInput(
                 f"qllama_config: hidden_size {self.hidden_size} must be an even multiple of "
@@ -35,19 +36,24 @@ class QLLaMAConfig:
         if self.pad_token_id != 0:
             raise InvalidInput(f"qllama_config: pad_token_id is {self.pad_token_id}; InternVL pads with 0")
 
+    @property
+    def head_width(self) -> int:
+        """Channels of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "QLLaMAConfig":
         """The sizes in a hub `qllama_config`; settings this text tower does not have are refused."""
         heads = values.get("num_attention_heads")
-        unsupported = {
+        supported = {
             "hidden_act": ("silu",),
             "rope_scaling": (None,),
             "attention_bias": (False,),
             "num_key_value_heads": (None, heads),
         }
-        for name, allowed in unsupported.items():
+        for name, allowed in supported.items():
             if values.get(name, allowed[0]) not in allowed:
-                raise InvalidInput(f"qllama_config: {name}={values[name]!r} is not supported, only {allowed[-1]!r}")
+                raise InvalidInput(f"qllama_config: {name} must be {allowed[-1]!r}, got {values[name]!r}")
         # LLaMA's own constants, absent from configs written before transformers 4.31.
         known = {"rope_theta": 10000.0, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **values}
         return cls(**_select(cls, "qllama_config", known))
@@ -61,8 +67,8 @@ class QLLaMAConfig:
 class InternVLConfig:
     """Sizes of InternVL-C and -G, as in the hub's config.json.
 
-    `force_image_size` (0: none) is the size a checkpoint was fine-tuned at, `use_backbone_lora` and `use_qllama_lora`
-    the ranks of its adapters (0: none). `tie_word_embeddings` is None when the file does not say.
+    `force_image_size` is the size a checkpoint was fine-tuned at, `use_backbone_lora` and `use_qllama_lora` are
+    the ranks of its adapters, 0 where there are none; `tie_word_embeddings` is None when the file is silent.
     """
 
     vision_config: ViTConfig
@@ -84,9 +90,8 @@ class InternVLConfig:
                 raise InvalidInput(f"config: {name} must not be negative, got {getattr(self, name)}")
         for width in (self.vision_config.hidden_size, self.qllama_config.hidden_size):
             if width % self.attn_pool_num_heads:
-                raise InvalidInput(
-                    f"config: attn_pool_num_heads {self.attn_pool_num_heads} does not divide the width {width}"
-                )
+                heads = self.attn_pool_num_heads
+                raise InvalidInput(f"config: attn_pool_num_heads {heads} does not divide the width {width}")
 
     @property
     def vision(self) -> ViTConfig:
@@ -97,7 +102,7 @@ class InternVLConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "InternVLConfig":
         """The sizes in a hub config.json.
 
-        `qllama_config` decides whether this is an InternVL: its `model_type: "internvl"` nowadays names another
+        `qllama_config` decides whether this is an InternVL: `model_type: "internvl"` nowadays names another
         architecture in transformers.
         """
         if "qllama_config" not in values or "vision_config" not in values:

@@ -1,68 +1,69 @@
 """InternVL-C: images and texts become vectors of one space (Chen et al. 2023, arXiv 2312.14238, section 3.3).
 
-Shapes: B batch, C channels, H height, W width, L token positions, N image tokens, V vision width, T text width,
-D embedding width.
+Shapes: B batch, C colours, H and W pixels, L token positions, T text width, D embedding width.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..backbone.vit import InternViT
 from .attention_pool import AttentionPool
 from .config import InternVLConfig
-from .qllama import QLLaMA, text_mask
+from .masks import text_mask
+from .qllama import QLLaMA
 
 
 class InternVLC(nn.Module):
     """The contrastive model: InternViT, attention pooling, and QLLaMA as the text encoder.
 
-    Built without QLLaMA's cross-attention, which texts never use; InternVL-G hands in its own `qllama` that has it.
+    It has no cross-attention, which texts never use; InternVL-G hands in its own `qllama` that has it.
     """
 
     def __init__(self, config: InternVLConfig, qllama: QLLaMA | None = None) -> None:
         super().__init__()
         self.config = config
-        text_width, dim = config.qllama_config.hidden_size, config.clip_embed_dim
-        vision_width = config.vision_config.hidden_size
+        vision_width, text_width = config.vision_config.hidden_size, config.qllama_config.hidden_size
         self.vision_model = InternViT(config.vision)
-        self.clip_projector = AttentionPool(vision_width, dim, config.attn_pool_num_heads)
+        self.clip_projector = AttentionPool(vision_width, config.clip_embed_dim, config.attn_pool_num_heads)
         self.qllama = qllama or QLLaMA(config, vision_width, cross_attention=False)
-        self.text_projection = nn.Parameter(torch.empty(text_width, dim))
+        self.text_projection = nn.Parameter(torch.empty(text_width, config.clip_embed_dim))
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.init_weights()
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Fresh weights for training from scratch, in place; the towers draw their own.
+        """Fresh weights for training from scratch, in place; the towers have drawn their own.
 
-        Projection and temperature as in CLIP (Radford et al. 2021, section 2.4 and its code), pooling as in ViT.
+        Projection and temperature are CLIP's (Radford et al. 2021, section 2.4 and their code).
         """
-        self.vision_model.init_weights()
         self.clip_projector.init_weights()
-        self.qllama.init_weights()
         nn.init.normal_(self.text_projection, std=self.text_projection.shape[0] ** -0.5)
         nn.init.constant_(self.logit_scale, math.log(1 / 0.07))
 
     def encode_image(self, pixels_BCHW: Tensor, *, patch_keep: float = 1.0) -> Tensor:
         """Image vectors, (B, D), not normalised; `patch_keep` below 1 drops patches while training."""
-        return self.clip_projector(self.vision_model(pixels_BCHW, patch_keep=patch_keep))  # type: ignore[no-any-return]
+        pooled_BD: Tensor = self.clip_projector(self.vision_model(pixels_BCHW, patch_keep=patch_keep))
+        return pooled_BD
 
     def text_features(self, ids_BL: Tensor) -> Tensor:
         """Hidden states of every position after the final norm, (B, L, T)."""
-        return self.qllama(self.qllama.embed_tokens(ids_BL), mask=text_mask(ids_BL))  # type: ignore[no-any-return]
+        ids_BL = ids_BL.to(self.text_projection.device)
+        states_BLT: Tensor = self.qllama(self.qllama.embed_tokens(ids_BL), mask=text_mask(ids_BL))
+        return states_BLT
 
     def encode_text(self, ids_BL: Tensor) -> Tensor:
         """Text vectors, (B, D), not normalised: the last token's hidden state, projected.
 
-        The last token is found by counting the ids above 0, so an id 0 inside a text (<unk>) shifts it, as in the
-        original. Columns of only padding are cut off first; the result does not depend on them.
+        The last token is found by counting the ids above 0, so an id 0 inside a text (<unk>) shifts it, as in
+        the original. Columns of only padding are cut off first; the result does not depend on them.
         """
         ids_BL = trim_padding(ids_BL)
         last_B = (ids_BL > 0).sum(dim=1) - 1
-        features_BLT = self.text_features(ids_BL)
-        return features_BLT[torch.arange(len(ids_BL), device=ids_BL.device), last_B] @ self.text_projection
+        states_BLT = self.text_features(ids_BL)
+        return states_BLT[torch.arange(len(ids_BL)), last_B] @ self.text_projection
 
     def forward(self, pixels_BCHW: Tensor, ids_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Image vectors and text vectors, (B, D) each, not normalised."""
@@ -72,10 +73,9 @@ class InternVLC(nn.Module):
 def trim_padding(ids_BL: Tensor) -> Tensor:
     """The ids without the trailing columns that are padding in every row; at least one column stays."""
     used = (ids_BL > 0).any(dim=0).nonzero()
-    return ids_BL[:, : max(1, int(used[-1]) + 1 if len(used) else 1)]
+    return ids_BL[:, : int(used[-1]) + 1 if len(used) else 1]
 
 
-def similarity(image_BD: Tensor, text_QD: Tensor, logit_scale: Tensor) -> Tensor:
-    """Logits of every image against every text, (B, Q): exp(logit_scale) times the cosine."""
-    image_BD = nn.functional.normalize(image_BD, dim=-1)
-    return logit_scale.exp() * image_BD @ nn.functional.normalize(text_QD, dim=-1).T
+def similarity(image_BD: Tensor, text_TD: Tensor, logit_scale: Tensor) -> Tensor:
+    """Logits of all images (rows) with all texts (columns), (B, T): exp(logit_scale) times the cosine."""
+    return logit_scale.exp() * F.normalize(image_BD, dim=-1) @ F.normalize(text_TD, dim=-1).T

@@ -1,0 +1,136 @@
+"""InternVL-G: InternVL-C and a second look at the image through learned queries (Chen et al. 2023).
+
+Shapes: B batch, C colours, H and W pixels, L text positions, P prompt positions, Q queries, N image tokens,
+V vision width, T text width, D embedding width, S generated positions.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import InvalidInput
+from .attention_pool import AttentionPool
+from .beam_search import beam_search
+from .config import InternVLConfig
+from .generate import Decoder, Rules, greedy_search
+from .internvl_c import InternVLC, trim_padding
+from .masks import matching_mask, prompt_mask
+from .qllama import QLLaMA
+
+# transformers' default `max_length`, which counts the leading BOS.
+DEFAULT_NEW_TOKENS = 19
+
+
+class InternVLG(nn.Module):
+    """Has an InternVL-C (`c`) whose text tower can read images, and the heads of the query path."""
+
+    def __init__(self, config: InternVLConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, vocabulary = config.qllama_config.hidden_size, config.qllama_config.vocab_size
+        self.c = InternVLC(config, QLLaMA(config, config.vision_config.hidden_size, cross_attention=True))
+        self.query_tokens = nn.Parameter(torch.empty(1, config.num_query_token, width))
+        self.clip_projector2 = AttentionPool(width, config.clip_embed_dim, config.attn_pool_num_heads)
+        self.lm_head = nn.Linear(width, vocabulary, bias=False)
+        self.itm_head = nn.Linear(width, 2)
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Fresh weights for the query path, in place, drawn like the text tower's; `c` has drawn its own."""
+        std = self.config.qllama_config.initializer_range
+        self.clip_projector2.init_weights()
+        for weight in (self.query_tokens, self.lm_head.weight, self.itm_head.weight):
+            nn.init.normal_(weight, std=std)
+        nn.init.zeros_(self.itm_head.bias)
+
+    def query_features(self, image_BNV: Tensor, states: list[Tensor] | None = None) -> Tensor:
+        """What the queries make of the image tokens, (B, Q, T), after QLLaMA's final norm."""
+        queries_BQT = self.query_tokens.expand(len(image_BNV), -1, -1)
+        features_BQT: Tensor = self.c.qllama(queries_BQT, image_BNV=image_BNV, states=states)
+        return features_BQT
+
+    def image_vectors(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Two unit vectors per image, (B, D) each: InternVL-C's, and that of the queries."""
+        image_BNV = self.c.vision_model(pixels_BCHW)
+        direct_BD = F.normalize(self.c.clip_projector(image_BNV), dim=-1)
+        return direct_BD, F.normalize(self.clip_projector2(self.query_features(image_BNV)), dim=-1)
+
+    def encode_image(self, pixels_BCHW: Tensor) -> Tensor:
+        """Image vectors, (B, D), not normalised: the sum of the two unit vectors."""
+        direct_BD, queried_BD = self.image_vectors(pixels_BCHW)
+        return direct_BD + queried_BD
+
+    def encode_text(self, ids_BL: Tensor) -> Tensor:
+        """Text vectors, (B, D), not normalised: InternVL-C's."""
+        return self.c.encode_text(ids_BL)
+
+    def forward(self, pixels_BCHW: Tensor, ids_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Image vectors and text vectors, (B, D) each, not normalised."""
+        return self.encode_image(pixels_BCHW), self.encode_text(ids_BL)
+
+    def matching_features(self, image_BNV: Tensor, ids_BL: Tensor) -> Tensor:
+        """The queries' states after reading image and text together, (B, Q, T)."""
+        ids_BL = trim_padding(ids_BL).to(image_BNV.device)
+        queries_BQT = self.query_tokens.expand(len(ids_BL), -1, -1)
+        x_BLT = torch.cat((queries_BQT, self.c.qllama.embed_tokens(ids_BL)), dim=1)
+        mask = matching_mask(ids_BL, queries_BQT.shape[1])
+        states_BLT: Tensor = self.c.qllama(x_BLT, mask=mask, image_BNV=image_BNV)
+        return states_BLT[:, : queries_BQT.shape[1]]
+
+    def match(self, pixels_BCHW: Tensor, ids_BL: Tensor) -> Tensor:
+        """Logits of (no match, match) of each image with its text, (B, 2); one image goes with all texts."""
+        if len(pixels_BCHW) not in (1, len(ids_BL)):
+            raise InvalidInput(
+                f"match needs as many images as texts, or one; got {len(pixels_BCHW)} and {len(ids_BL)}"
+            )
+        image_BNV = self.c.vision_model(pixels_BCHW).expand(len(ids_BL), -1, -1)
+        logits_BQ2: Tensor = self.itm_head(self.matching_features(image_BNV, ids_BL))
+        return logits_BQ2.mean(dim=1)
+
+    @torch.no_grad()
+    def start_decoding(self, pixels_BCHW: Tensor, ids_BP: Tensor, mask_BP: Tensor) -> Decoder:
+        """A decoder that has read the image through the queries, then the prompts (left padded, mask 0)."""
+        if ids_BP.shape != mask_BP.shape or len(ids_BP) != len(pixels_BCHW):
+            raise InvalidInput(
+                f"generate needs one prompt and mask per image: got {len(pixels_BCHW)} images, ids "
+                f"{tuple(ids_BP.shape)}, mask {tuple(mask_BP.shape)}"
+            )
+        if not mask_BP[:, -1].all():
+            raise InvalidInput("generate needs prompts padded on the left: the mask's last column must be 1")
+        image_BNV = self.c.vision_model(pixels_BCHW)
+        ids_BP, mask_BP = ids_BP.to(image_BNV.device), mask_BP.to(image_BNV.device)
+        queries_BQT = self.query_tokens.expand(len(ids_BP), -1, -1)
+        mask = prompt_mask(mask_BP, queries_BQT.shape[1])
+        return Decoder(
+            self.c.qllama,
+            self.lm_head,
+            torch.cat((queries_BQT, self.c.qllama.embed_tokens(ids_BP)), dim=1),
+            mask=mask,
+            valid_BL=mask[:, 0, -1],
+            image_BNV=image_BNV,
+        )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        pixels_BCHW: Tensor,
+        ids_BP: Tensor,
+        mask_BP: Tensor,
+        *,
+        num_beams: int = 1,
+        min_new_tokens: int = 0,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
+        length_penalty: float = 1.0,
+    ) -> Tensor:
+        """Ids (B, S) int64: BOS, the new tokens (without the prompt), EOS, padding; greedy with one beam."""
+        decoder = self.start_decoding(pixels_BCHW, ids_BP, mask_BP)
+        rules = self.rules(min_new_tokens, max_new_tokens)
+        if num_beams == 1:
+            return greedy_search(decoder, rules)[0]
+        return beam_search(decoder, rules, num_beams, length_penalty)[0]
+
+    def rules(self, min_new_tokens: int, max_new_tokens: int) -> Rules:
+        """The rules of a search with this model's special ids."""
+        ids = self.config.qllama_config
+        return Rules(ids.bos_token_id, ids.eos_token_id, ids.pad_token_id, min_new_tokens, max_new_tokens)

@@ -21,7 +21,7 @@ CORE = [
     "grpcio-health-checking>=1.78",
     "grpcio-reflection>=1.78",
     "grpcio-status>=1.78",
-    "protobuf>=6",
+    "protobuf>=6.31.1",
     "typer>=0.15",
     "rich>=13",
 ]

@@ -129,19 +129,20 @@ class Tokenizer:
         return ids
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = []
         try:
-            for stretch in self._special_pattern.split(text):
-                special = self._special_ids.get(stretch)
-                ids += self._model.encode(stretch) if special is None else [special]
+            text.encode()
         except UnicodeEncodeError as error:
             raise InvalidInput("expected text, got half a surrogate pair, which no encoding has") from error
+        ids: list[int] = []
+        for stretch in self._special_pattern.split(text):
+            special = self._special_ids.get(stretch)
+            ids += self._model.encode(stretch) if special is None else [special]
         return ids
 
     def _join(self, pieces: list[str]) -> str:
         if not pieces:
             return ""
-        # Legacy: the first piece loses its space here; if that was all of it, decode() drops the next one too.
+        # Legacy: the first piece loses its space here; if that was all of it, decode drops the next one too.
         text: str = self._model.decode([pieces[0].removeprefix(SPACE), *pieces[1:]])
         return text
 

@@ -1,4 +1,4 @@
-"""The wheel holds every tracked file of the package folders, nothing else, and imports outside the checkout."""
+"""The wheel holds every tracked file of the package folders and nothing else, and imports by itself."""
 
 import shutil
 import subprocess
@@ -75,9 +75,10 @@ def test_every_module_imports_from_the_installed_wheel(wheel: Path, names: list[
     venv = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=tmp_path)
     python = venv / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)
-    # The dependencies are borrowed from the environment that runs the tests. A folder named in a .pth comes after
-    # the new environment's own, and its own .pth files (an editable polylens!) are not read.
+    install = ("-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    run(sys.executable, *install, cwd=tmp_path)
+    # The dependencies are borrowed from the environment that runs the tests. A folder named in a .pth comes
+    # after the new environment's own, and its own .pth files (an editable polylens!) are not read.
     site = next(venv.glob("lib/python*/site-packages"))
     borrowed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (site / "borrowed.pth").write_text("\n".join(borrowed))

@@ -13,7 +13,7 @@ from .config import ViTConfig
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last axis, dtype of x; statistics in float32 (Zhang and Sennrich, 2019)."""
+    """x / rms(x) * weight over the last axis, dtype of x; float32 statistics (Zhang and Sennrich, 2019)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def make_norm(config: ViTConfig) -> nn.Module:
 
 
 class Attention(nn.Module):
-    """Self-attention with one projection for q, k and v; the 6B family norms q and k over all heads jointly."""
+    """Self-attention with one projection for q, k and v; the 6B family norms q and k over all heads."""
 
     def __init__(self, config: ViTConfig, implementation: str) -> None:
         super().__init__()
@@ -100,5 +100,5 @@ class Layer(nn.Module):
 
 
 def drop_path_mask(x_BND: Tensor, rate: float) -> Tensor:
-    """0 for a dropped sample, 1 / (1 - rate) for a kept one, shape B11 (stochastic depth, Huang et al. 2016)."""
+    """0 for a dropped sample, 1 / (1 - rate) for a kept one, B11 (stochastic depth, Huang et al. 2016)."""
     return x_BND.new_empty(x_BND.shape[0], 1, 1).bernoulli_(1 - rate).div_(1 - rate)

@@ -1,6 +1,7 @@
 """InternViT, the vision backbone of InternVL (Chen et al., 2023), every published size.
 
-Letters of the shapes: B batch, C colours, H and W pixels, N tokens (class token first, patches row by row), D width.
+Letters of the shapes: B batch, C colours, H and W pixels, N tokens (class token first, then the patches
+row by row), D width.
 """
 
 import torch
@@ -25,7 +26,7 @@ class Embeddings(nn.Module):
         self.position_embedding = nn.Parameter(torch.empty(1, config.grid**2 + 1, width))
 
     def forward(self, pixels_BCHW: Tensor, patch_keep: float = 1.0) -> Tensor:
-        """Tokens BND; with `patch_keep` below 1, a random share of each image's patches (class token always)."""
+        """Tokens BND; `patch_keep` below 1 keeps a random share of each image's patches."""
         height, width = pixels_BCHW.shape[-2:]
         if (
             pixels_BCHW.ndim != 4
@@ -98,8 +99,8 @@ class InternViT(nn.Module):
     def forward(self, pixels_BCHW: Tensor, *, patch_keep: float = 1.0) -> Tensor:
         """Tokens of the last layer, BND, class token first, dtype and device of the weights.
 
-        Any height and width divisible by the patch size will do: positions are resized. `patch_keep` below 1
-        keeps that random share of the patches while training (and, like dropout, nothing happens in eval mode).
+        Any height and width divisible by the patch size will do: positions are resized. While training,
+        `patch_keep` below 1 keeps that random share of the patches; like dropout, it does nothing in eval mode.
         """
         return self.encode(pixels_BCHW, None, patch_keep)
 
@@ -123,8 +124,8 @@ class InternViT(nn.Module):
     def init_weights(self) -> None:
         """Fresh weights for training from scratch, in place.
 
-        Linear maps, convolution, class token and positions: normal with `initializer_range`, cut at two deviations
-        (ViT, Dosovitskiy et al. 2021); biases 0; norms 1; layer scales `initializer_factor` (CaiT, Touvron et al. 2021).
+        Linear maps, convolution, class token and positions: normal with deviation `initializer_range`, cut at two
+        deviations; biases 0; norms 1; layer scales `initializer_factor` (CaiT, Touvron et al. 2021).
         """
         std = self.config.initializer_range
         for module in self.modules():

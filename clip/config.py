@@ -67,8 +67,8 @@ class QLLaMAConfig:
 class InternVLConfig:
     """Sizes of InternVL-C and -G, as in the hub's config.json.
 
-    `force_image_size` is the size a checkpoint was fine-tuned at, `use_backbone_lora` and `use_qllama_lora` are
-    the ranks of its adapters, 0 where there are none; `tie_word_embeddings` is None when the file is silent.
+    `force_image_size` is the size a checkpoint was fine-tuned at, `use_backbone_lora` and `use_qllama_lora`
+    are the ranks of its adapters, 0 where there are none. `tie_word_embeddings` is None when nothing is said.
     """
 
     vision_config: ViTConfig

@@ -4,16 +4,23 @@ Shapes: B batch, C colours, H and W pixels, L token positions, T text width, D e
 """
 
 import math
+from functools import partial
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..backbone.checkpoint import load_into, save_folder
+from ..backbone.device import Placement
 from ..backbone.vit import InternViT
 from .attention_pool import AttentionPool
 from .config import InternVLConfig
 from .masks import text_mask
+from .pretrained import open_checkpoint, without_query_path
 from .qllama import QLLaMA
+from .renames import C_TO_HUB, G_ONLY, back, there
 
 
 class InternVLC(nn.Module):
@@ -42,6 +49,34 @@ class InternVLC(nn.Module):
         self.clip_projector.init_weights()
         nn.init.normal_(self.text_projection, std=self.text_projection.shape[0] ** -0.5)
         nn.init.constant_(self.logit_scale, math.log(1 / 0.07))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        dtype: str | torch.dtype = "auto",
+        device: Placement = "auto",
+        config: InternVLConfig | None = None,
+        tie_word_embeddings: bool | None = None,
+    ) -> Self:
+        """The model of a folder (InternVL-C's or a full InternVL), a hub id or a .pth file, in eval mode.
+
+        `config` stands in for a missing config.json, `tie_word_embeddings` overrules what the config says;
+        pretrained.py tells how checkpoints differ.
+        """
+        config, weights = open_checkpoint(source, config, tie_word_embeddings)
+        with torch.device("meta"):
+            model = cls(config)
+        weights = without_query_path(weights)
+        load_into(model, weights, rename=partial(back, table=C_TO_HUB), dtype=dtype, device=device)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors in the hub's names, without what only InternVL-G has."""
+        state = {there(name, C_TO_HUB): tensor for name, tensor in self.state_dict().items()}
+        own = {name: tensor for name, tensor in state.items() if not G_ONLY.fullmatch(name)}
+        save_folder(folder, {"architectures": ["InternVLC"], **self.config.to_dict()}, own)
 
     def encode_image(self, pixels_BCHW: Tensor, *, patch_keep: float = 1.0) -> Tensor:
         """Image vectors, (B, D), not normalised; `patch_keep` below 1 drops patches while training."""

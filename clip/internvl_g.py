@@ -4,10 +4,16 @@ Shapes: B batch, C colours, H and W pixels, L text positions, P prompt positions
 V vision width, T text width, D embedding width, S generated positions.
 """
 
+from functools import partial
+from pathlib import Path
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..backbone.checkpoint import load_into, save_folder
+from ..backbone.device import Placement
 from ..errors import InvalidInput
 from .attention_pool import AttentionPool
 from .beam_search import beam_search
@@ -15,7 +21,9 @@ from .config import InternVLConfig
 from .generate import Decoder, Rules, greedy_search
 from .internvl_c import InternVLC, trim_padding
 from .masks import matching_mask, prompt_mask
+from .pretrained import HEAD, open_checkpoint
 from .qllama import QLLaMA
+from .renames import G_TO_HUB, back, there
 
 # transformers' default `max_length`, which counts the leading BOS.
 DEFAULT_NEW_TOKENS = 19
@@ -43,6 +51,32 @@ class InternVLG(nn.Module):
         for weight in (self.query_tokens, self.lm_head.weight, self.itm_head.weight):
             nn.init.normal_(weight, std=std)
         nn.init.zeros_(self.itm_head.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        dtype: str | torch.dtype = "auto",
+        device: Placement = "auto",
+        config: InternVLConfig | None = None,
+        tie_word_embeddings: bool | None = None,
+    ) -> Self:
+        """The model of a full InternVL folder or hub id, in eval mode; arguments as of `InternVLC`."""
+        config, weights = open_checkpoint(source, config, tie_word_embeddings)
+        with torch.device("meta"):
+            model = cls(config)
+        load_into(model, weights, rename=partial(back, table=G_TO_HUB), dtype=dtype, device=device)
+        if config.tie_word_embeddings:
+            model.lm_head.weight = model.c.qllama.embed_tokens.weight
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors in the hub's names; tied embeddings are written once."""
+        state = {there(name, G_TO_HUB): tensor for name, tensor in self.state_dict().items()}
+        if self.config.tie_word_embeddings:
+            del state[HEAD]
+        save_folder(folder, {"architectures": ["InternVLModel"], **self.config.to_dict()}, state)
 
     def query_features(self, image_BNV: Tensor, states: list[Tensor] | None = None) -> Tensor:
         """What the queries make of the image tokens, (B, Q, T), after QLLaMA's final norm."""

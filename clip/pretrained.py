@@ -1,0 +1,88 @@
+"""Checkpoints of InternVL-C and -G as weights in the hub's names, in whatever form they were stored."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..backbone.checkpoint import read_config, resolve
+from ..backbone.positions import resize_positions
+from ..backbone.weights import Weights, open_weights
+from .config import InternVLConfig
+from .lora import merge_lora
+from .made import Made, gather, taken
+from .renames import G_ONLY, PTH_TO_HUB, ROTARY_BUFFER, there
+from .sizes import EMBEDDING, POSITIONS, config_of_shapes
+
+log = logging.getLogger(__name__)
+
+HEAD = "qllama.lm_head.weight"
+
+
+def open_checkpoint(
+    source: str | Path, config: InternVLConfig | None = None, tie_word_embeddings: bool | None = None
+) -> tuple[InternVLConfig, Weights]:
+    """Config and weights (hub names, adapters merged, positions fitted) of a folder, a hub id or a .pth file.
+
+    `config` replaces the folder's config.json; a .pth file has none, see `config_of_shapes`.
+    """
+    path = resolve(source)
+    weights = open_weights(path)
+    if path.is_file():
+        weights = from_pth(weights)
+        config = config or config_of_shapes(weights)
+    config = config or InternVLConfig.from_dict(read_config(path))
+    if tie_word_embeddings is not None:
+        config = replace(config, tie_word_embeddings=tie_word_embeddings)
+    ranks = {"vision_model": config.use_backbone_lora, "qllama": config.use_qllama_lora}
+    weights = fit_positions(tie_embeddings(merge_lora(weights, ranks), config), config)
+    # What is merged now must not be looked for when this model is saved and loaded again.
+    return replace(config, use_backbone_lora=0, use_qllama_lora=0), weights
+
+
+def from_pth(weights: Weights) -> Weights:
+    """The weights of internvl_c_13b_224px.pth in the hub's names, without its rotary buffers."""
+    stored = [name for name in weights if not ROTARY_BUFFER.fullmatch(name)]
+    return gather(taken(weights, name, there(name, PTH_TO_HUB)) for name in stored)
+
+
+def without_query_path(weights: Weights) -> Weights:
+    """The weights without those names only InternVL-G has."""
+    return gather(taken(weights, name, name) for name in weights if not G_ONLY.fullmatch(name))
+
+
+def tie_embeddings(weights: Weights, config: InternVLConfig) -> Weights:
+    """The weights with one matrix for input and output embeddings when the config ties them.
+
+    When it does not say, both stay as stored. The original would tie them then, and so change the text
+    vectors of a checkpoint whose two matrices differ: that gets a warning.
+    """
+    stored = [name for name in (HEAD, EMBEDDING) if name in weights]
+    if config.tie_word_embeddings and stored:
+        # The original keeps the head's values when both are stored.
+        shared = [taken(weights, stored[0], name) for name in (HEAD, EMBEDDING)]
+        return gather([taken(weights, name, name) for name in weights if name not in stored] + shared)
+    silent = config.tie_word_embeddings is None and len(stored) == 2
+    if silent and not torch.equal(weights[HEAD], weights[EMBEDDING]):
+        log.warning(
+            "lm_head and embed_tokens differ and config.json does not say tie_word_embeddings: both are taken "
+            "as stored. The original code would use lm_head for both; tie_word_embeddings=True does the same."
+        )
+    return weights
+
+
+def fit_positions(weights: Weights, config: InternVLConfig) -> Weights:
+    """The weights with position embeddings for the config's image size.
+
+    A checkpoint with `force_image_size` stores them at that size. Native ones, which the original refuses, are
+    resized the way it does before fine-tuning, so both give the same numbers.
+    """
+    grid, width = config.vision.grid, config.vision.hidden_size
+    count = weights.shape(POSITIONS)[1] if POSITIONS in weights else grid**2 + 1
+    if count == grid**2 + 1:
+        return weights
+    log.info("position embeddings resized: %d tokens stored, %d x %d patches wanted", count, grid, grid)
+    size = (1, grid**2 + 1, width)
+    resized = Made(POSITIONS, size, lambda: resize_positions(weights[POSITIONS], grid, grid))
+    return gather([taken(weights, name, name) for name in weights if name != POSITIONS] + [resized])

@@ -67,6 +67,8 @@ setup(
     author="polylens authors",
     license="MIT",
     package_dir={"polylens": "."},
+    # This file lies in the package's folder; setuptools leaves it out of the wheel when it knows its name.
+    script_name="setup.py",
     # Listed one by one: tests/ stay out, and tests/test_house_wheel.py sees that nothing is missing.
     packages=[
         "polylens",

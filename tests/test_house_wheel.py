@@ -29,9 +29,12 @@ def expected_in_wheel(tracked: list[str]) -> set[str]:
     """The names that the wheel must have, given every file that git tracks."""
     shipped = set()
     for name in tracked:
-        folder, _, rest = name.partition("/")
-        at_root = (name.endswith(".py") and name != "setup.py") or name in DATA_AT_THE_ROOT
-        if (rest and folder not in NOT_SHIPPED) or at_root:
+        folder, slash, _ = name.partition("/")
+        if slash:
+            belongs = folder not in NOT_SHIPPED
+        else:
+            belongs = (name.endswith(".py") and name != "setup.py") or name in DATA_AT_THE_ROOT
+        if belongs:
             shipped.add(f"polylens/{name}")
     return shipped
 

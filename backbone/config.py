@@ -72,9 +72,11 @@ class ViTConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The config in a hub config.json (an InternVL's own `vision_config` is taken when there is one)."""
-        if isinstance(data.get("vision_config"), Mapping):
-            data = data["vision_config"]
+        """The config in a hub config.json, of an InternViT or a full InternVL (`force_image_size` counts)."""
+        vision = data.get("vision_config")
+        if isinstance(vision, Mapping):
+            forced = data.get("force_image_size")
+            data = {**vision, "image_size": forced} if forced else vision
         for name, only in FIXED.items():
             if data.get(name, only) != only:
                 raise InvalidInput(

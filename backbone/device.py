@@ -6,7 +6,7 @@ import torch
 
 from ..errors import InvalidInput
 
-# One device for all, or devices by the beginning of a module's name: {"": "cuda:0", "encoder.layers.24": "cuda:1"}
+# One device for all, or devices by the beginning of a module's name: {"": "cuda:0", "encoder": "cuda:1"}
 Placement = str | torch.device | Mapping[str, str | torch.device]
 
 

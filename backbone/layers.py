@@ -89,6 +89,8 @@ class Layer(nn.Module):
         self.drop_path = drop_path
 
     def forward(self, x_BND: Tensor) -> Tensor:
+        # A layer placed on another device pulls its input there; a no-op otherwise.
+        x_BND = x_BND.to(self.ls1.device)
         x_BND = self.add(x_BND, self.attn(self.norm1(x_BND)), self.ls1)
         return self.add(x_BND, self.mlp(self.norm2(x_BND)), self.ls2)
 

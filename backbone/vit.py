@@ -4,58 +4,24 @@ Letters of the shapes: B batch, C colours, H and W pixels, N tokens (class token
 row by row), D width.
 """
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import InvalidInput
+from .checkpoint import load_into, read_config, resolve, save_folder, write_whole
 from .config import ViTConfig
+from .device import Placement
+from .embeddings import Embeddings
 from .layers import Layer, RMSNorm
 from .positions import resize_positions
-
-
-class Embeddings(nn.Module):
-    """Pixels to tokens: patches through one convolution, the class token first, positions added."""
-
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__()
-        width, patch = config.hidden_size, config.patch_size
-        self.patch_size = patch
-        self.class_embedding = nn.Parameter(torch.empty(1, 1, width))
-        self.patch_embedding = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
-        self.position_embedding = nn.Parameter(torch.empty(1, config.grid**2 + 1, width))
-
-    def forward(self, pixels_BCHW: Tensor, patch_keep: float = 1.0) -> Tensor:
-        """Tokens BND; `patch_keep` below 1 keeps a random share of each image's patches."""
-        height, width = pixels_BCHW.shape[-2:]
-        if (
-            pixels_BCHW.ndim != 4
-            or pixels_BCHW.shape[1] != 3
-            or height % self.patch_size
-            or width % self.patch_size
-        ):
-            raise InvalidInput(
-                f"pixels must be (B, 3, H, W) with H and W divisible by {self.patch_size}, "
-                f"got {tuple(pixels_BCHW.shape)}"
-            )
-        positions = resize_positions(
-            self.position_embedding, height // self.patch_size, width // self.patch_size
-        )
-        weight = self.patch_embedding.weight
-        patches = self.patch_embedding(pixels_BCHW.to(weight.device, weight.dtype)).flatten(2).transpose(1, 2)
-        patches = patches + positions[:, 1:]
-        if patch_keep < 1:
-            patches = keep_patches(patches, patch_keep)
-        first = (self.class_embedding + positions[:, :1]).expand(patches.shape[0], -1, -1)
-        return torch.cat([first, patches], dim=1)
-
-
-def keep_patches(patches_BND: Tensor, share: float) -> Tensor:
-    """A random `share` of each sample's patches, at least one, in their order (FLIP, Li et al. 2023)."""
-    batch, count, width = patches_BND.shape
-    kept = max(1, round(count * share))
-    chosen = torch.rand(batch, count, device=patches_BND.device).topk(kept, dim=1).indices.sort(dim=1).values
-    return patches_BND.gather(1, chosen[..., None].expand(-1, -1, width))
+from .renames import PTH_TO_HUB, back, vision_part
+from .shapes import config_from_shapes
+from .weights import open_weights
 
 
 class Encoder(nn.Module):
@@ -74,8 +40,6 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Tokens after the last layer, BND; each layer's output is appended to `states` when given."""
         for layer in self.layers:
-            # A layer placed on another device pulls its input there; a no-op otherwise.
-            tokens_BND = tokens_BND.to(layer.ls1.device)
             if checkpointing:
                 tokens_BND = checkpoint(layer, tokens_BND, use_reentrant=False)
             else:
@@ -100,7 +64,8 @@ class InternViT(nn.Module):
         """Tokens of the last layer, BND, class token first, dtype and device of the weights.
 
         Any height and width divisible by the patch size will do: positions are resized. While training,
-        `patch_keep` below 1 keeps that random share of the patches; like dropout, it does nothing in eval mode.
+        `patch_keep` below 1 keeps that random share of the patches (FLIP, Li et al. 2023); like dropout it
+        does nothing in eval mode.
         """
         return self.encode(pixels_BCHW, None, patch_keep)
 
@@ -124,8 +89,8 @@ class InternViT(nn.Module):
     def init_weights(self) -> None:
         """Fresh weights for training from scratch, in place.
 
-        Linear maps, convolution, class token and positions: normal with deviation `initializer_range`, cut at two
-        deviations; biases 0; norms 1; layer scales `initializer_factor` (CaiT, Touvron et al. 2021).
+        Linear maps, convolution, class token and positions: normal with deviation `initializer_range`, cut at
+        twice that; biases 0; norms 1; layer scales `initializer_factor` (CaiT, Touvron et al. 2021).
         """
         std = self.config.initializer_range
         for module in self.modules():
@@ -142,3 +107,50 @@ class InternViT(nn.Module):
                 module.ls2.fill_(self.config.initializer_factor)
         for embedding in (self.embeddings.class_embedding, self.embeddings.position_embedding):
             nn.init.trunc_normal_(embedding, std=std, a=-2 * std, b=2 * std)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        config: ViTConfig | None = None,
+        dtype: str | torch.dtype = "auto",
+        device: Placement = "auto",
+        image_size: int | None = None,
+        attention: str = "sdpa",
+    ) -> Self:
+        """The model in eval mode, from a hub folder, a hub id or a weights file.
+
+        `source` may hold an InternViT, a full InternVL (its vision part is taken), or be an
+        intern_vit_6b_224px.pth or internvl_c_13b_224px.pth. `config` is needed only for a file of no
+        published width. `device` may be a mapping from module names to devices, see `device.place`.
+        `image_size` resizes the positions. Peak memory is the model plus one tensor.
+        """
+        path = resolve(source)
+        weights, rename, ignore = vision_part(open_weights(path))
+        if config is None and path.is_dir():
+            config = ViTConfig.from_dict(read_config(path))
+        if config is None:
+            config = config_from_shapes({rename(name): weights.shape(name) for name in weights})
+        with torch.device("meta"):
+            vit = cls(config, attention=attention)
+        load_into(vit, weights, rename=rename, ignore=ignore, dtype=dtype, device=device)
+        if image_size is not None:
+            vit.set_image_size(image_size)
+        return vit.eval()
+
+    def set_image_size(self, image_size: int) -> None:
+        """Nothing; the positions are then resized for good to square images of `image_size` pixels."""
+        self.config = replace(self.config, image_size=image_size)
+        positions = self.embeddings.position_embedding
+        resized = resize_positions(positions.detach(), self.config.grid, self.config.grid)
+        self.embeddings.position_embedding = nn.Parameter(resized, requires_grad=positions.requires_grad)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Nothing; the folder then holds config.json and model.safetensors as on the hub."""
+        save_folder(folder, self.config.to_dict(), self.state_dict())
+
+    def save_pth(self, path: str | Path) -> None:
+        """Nothing; the file then holds the weights named as in intern_vit_6b_224px.pth."""
+        module = {back(name, PTH_TO_HUB): tensor for name, tensor in self.state_dict().items()}
+        write_whole(Path(path), lambda temporary: torch.save({"module": module}, temporary))

@@ -37,7 +37,7 @@ class SafetensorsReader:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.file = safe_open(str(path), framework="pt")
+            self.file: Any = safe_open(str(path), framework="pt")
         except (SafetensorError, OSError) as error:
             raise BadCheckpoint(f"{path} is not a readable safetensors file: {error}") from error
 

@@ -22,8 +22,8 @@ def recall_at_k(
 ) -> dict[int, float]:
     """For each k, the share of queries, in [0, 1], with at least one right answer among their first k.
 
-    `positives[q]` are the gallery rows that answer query q. This is the recall@k of CLIP papers (clip_benchmark
-    computes the same); ties count against the model, so equal vectors everywhere score 0 and not 1.
+    `positives[q]` are the gallery rows that answer query q. This is the recall@k of the CLIP papers and of
+    clip_benchmark; ties count against the model, so that equal vectors everywhere score 0 and not 1.
     """
     ranks = positive_ranks(queries_QD, gallery_ND, positives)
     best_Q = np.array([ranks_P.min() for ranks_P in ranks])
@@ -42,17 +42,15 @@ def found_at_k(
 def positive_ranks(
     queries_QD: Floats, gallery_ND: Floats, positives: Sequence[Sequence[int]]
 ) -> list[npt.NDArray[np.int64]]:
-    """For each query the ranks of its right answers, 0 = first: how many other items score at least as much."""
+    """For each query the ranks of its right answers: how many other items score at least as much."""
     _check(queries_QD, gallery_ND, positives)
     ranks: list[npt.NDArray[np.int64]] = []
     for start in range(0, len(queries_QD), block := max(1, MAX_BLOCK // len(gallery_ND))):
         scores_QN = queries_QD[start : start + block] @ gallery_ND.T
         for scores_N, rows in zip(scores_QN, positives[start : start + block], strict=True):
             ascending_N = np.sort(scores_N)
-            at_least_P = len(ascending_N) - np.searchsorted(
-                ascending_N, scores_N[np.asarray(rows)], side="left"
-            )
-            ranks.append(at_least_P - 1)  # the answer itself is not before itself
+            lower_P = np.searchsorted(ascending_N, scores_N[np.asarray(rows)], side="left")
+            ranks.append(len(ascending_N) - lower_P - 1)  # the answer is not before itself
     return ranks
 
 

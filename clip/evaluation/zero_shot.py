@@ -19,7 +19,7 @@ def class_vectors(texts_CTD: Floats) -> Floats:
 
 
 def accuracy_at_k(scores_NC: Floats, targets_N: Integers, k: int = 1) -> float:
-    """The share of images, in [0, 1], whose class is among the k with the highest scores; ties count against."""
+    """The share of images, in [0, 1], whose class is among the k highest scores; ties count against."""
     if not 1 <= k <= scores_NC.shape[1]:
         raise InvalidInput(f"k is {k}, expected 1 to the {scores_NC.shape[1]} classes")
     own_N1 = np.take_along_axis(scores_NC, targets_N[:, None], axis=1)

@@ -65,6 +65,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
         """The pooled vector, (B, E), not normalised."""
+        tokens_BND = tokens_BND.to(self.norm1_q.weight.device)
         query_B1D = tokens_BND.mean(dim=1, keepdim=True)
         keys_BND, values_BND = self.norm1_k(tokens_BND), self.norm1_v(tokens_BND)
         pooled_B1E: Tensor = self.cross_attn(self.norm1_q(query_B1D), keys_BND, values_BND)

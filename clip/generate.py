@@ -50,21 +50,21 @@ class Decoder:
         x_BLD: Tensor,
         *,
         mask: Tensor,
-        valid_BL: Tensor,
         image_BNV: Tensor,
     ) -> None:
         self.qllama, self.lm_head = qllama, lm_head
         self.cache = KVCache(len(qllama.layers))
-        self.valid_RL = valid_BL
+        # What the last position may look at is all that is no padding.
+        self.valid_RL = mask[:, 0, -1].to(lm_head.weight.device)
         # Positions count valid tokens only, so that left padding shifts nothing; padding itself gets 1.
-        positions_BL = (valid_BL.long().cumsum(dim=1) - 1).masked_fill(~valid_BL, 1)
+        positions_BL = (self.valid_RL.long().cumsum(dim=1) - 1).masked_fill(~self.valid_RL, 1)
         self.logits_RV = self._read(x_BLD, mask, positions_BL, image_BNV)
 
     def step(self, tokens_R: Tensor) -> None:
         """Read one more token per row."""
         positions_R1 = self.valid_RL.sum(dim=1, keepdim=True)
         self.valid_RL = torch.cat((self.valid_RL, self.valid_RL.new_ones(len(tokens_R), 1)), dim=1)
-        x_R1D = self.qllama.embed_tokens(tokens_R[:, None])
+        x_R1D = self.qllama.embed(tokens_R[:, None])
         self.logits_RV = self._read(x_R1D, self.valid_RL[:, None, None, :], positions_R1, None)
 
     def select(self, rows: Tensor) -> None:
@@ -76,7 +76,7 @@ class Decoder:
         states_RLD = self.qllama(
             x_RLD, mask=mask, positions_BL=positions_RL, image_BNV=image_BNV, cache=self.cache
         )
-        logits_RV: Tensor = self.lm_head(states_RLD[:, -1])
+        logits_RV: Tensor = self.lm_head(states_RLD[:, -1].to(self.lm_head.weight.device))
         return logits_RV.float()
 
 

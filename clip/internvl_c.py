@@ -18,7 +18,7 @@ from ..backbone.vit import InternViT
 from .attention_pool import AttentionPool
 from .config import InternVLConfig
 from .masks import text_mask
-from .pretrained import open_checkpoint, without_query_path
+from .pretrained import open_checkpoint, without
 from .qllama import QLLaMA
 from .renames import C_TO_HUB, G_ONLY, back, there
 
@@ -68,7 +68,7 @@ class InternVLC(nn.Module):
         config, weights = open_checkpoint(source, config, tie_word_embeddings)
         with torch.device("meta"):
             model = cls(config)
-        weights = without_query_path(weights)
+        weights = without(weights, G_ONLY)
         load_into(model, weights, rename=partial(back, table=C_TO_HUB), dtype=dtype, device=device)
         return model.eval()
 
@@ -85,8 +85,7 @@ class InternVLC(nn.Module):
 
     def text_features(self, ids_BL: Tensor) -> Tensor:
         """Hidden states of every position after the final norm, (B, L, T)."""
-        ids_BL = ids_BL.to(self.text_projection.device)
-        states_BLT: Tensor = self.qllama(self.qllama.embed_tokens(ids_BL), mask=text_mask(ids_BL))
+        states_BLT: Tensor = self.qllama(self.qllama.embed(ids_BL), mask=text_mask(ids_BL))
         return states_BLT
 
     def encode_text(self, ids_BL: Tensor) -> Tensor:
@@ -97,8 +96,8 @@ class InternVLC(nn.Module):
         """
         ids_BL = trim_padding(ids_BL)
         last_B = (ids_BL > 0).sum(dim=1) - 1
-        states_BLT = self.text_features(ids_BL)
-        return states_BLT[torch.arange(len(ids_BL)), last_B] @ self.text_projection
+        states_BT = self.text_features(ids_BL)[torch.arange(len(ids_BL)), last_B]
+        return states_BT.to(self.text_projection.device) @ self.text_projection
 
     def forward(self, pixels_BCHW: Tensor, ids_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Image vectors and text vectors, (B, D) each, not normalised."""

@@ -93,7 +93,7 @@ class InternVLG(nn.Module):
     def encode_image(self, pixels_BCHW: Tensor) -> Tensor:
         """Image vectors, (B, D), not normalised: the sum of the two unit vectors."""
         direct_BD, queried_BD = self.image_vectors(pixels_BCHW)
-        return direct_BD + queried_BD
+        return direct_BD.to(queried_BD.device) + queried_BD
 
     def encode_text(self, ids_BL: Tensor) -> Tensor:
         """Text vectors, (B, D), not normalised: InternVL-C's."""
@@ -103,14 +103,18 @@ class InternVLG(nn.Module):
         """Image vectors and text vectors, (B, D) each, not normalised."""
         return self.encode_image(pixels_BCHW), self.encode_text(ids_BL)
 
+    def embed_after_queries(self, ids_BL: Tensor) -> Tensor:
+        """The query tokens, then the embedded ids, (B, Q+L, T)."""
+        x_BLT = self.c.qllama.embed(ids_BL)
+        queries_BQT = self.query_tokens.to(x_BLT.device).expand(len(ids_BL), -1, -1)
+        return torch.cat((queries_BQT, x_BLT), dim=1)
+
     def matching_features(self, image_BNV: Tensor, ids_BL: Tensor) -> Tensor:
         """The queries' states after reading image and text together, (B, Q, T)."""
-        ids_BL = trim_padding(ids_BL).to(image_BNV.device)
-        queries_BQT = self.query_tokens.expand(len(ids_BL), -1, -1)
-        x_BLT = torch.cat((queries_BQT, self.c.qllama.embed_tokens(ids_BL)), dim=1)
-        mask = matching_mask(ids_BL, queries_BQT.shape[1])
-        states_BLT: Tensor = self.c.qllama(x_BLT, mask=mask, image_BNV=image_BNV)
-        return states_BLT[:, : queries_BQT.shape[1]]
+        ids_BL, num_queries = trim_padding(ids_BL), self.config.num_query_token
+        mask = matching_mask(ids_BL, num_queries)
+        states_BLT: Tensor = self.c.qllama(self.embed_after_queries(ids_BL), mask=mask, image_BNV=image_BNV)
+        return states_BLT[:, :num_queries]
 
     def match(self, pixels_BCHW: Tensor, ids_BL: Tensor) -> Tensor:
         """Logits of (no match, match) of each image with its text, (B, 2); one image goes with all texts."""
@@ -119,7 +123,8 @@ class InternVLG(nn.Module):
                 f"match needs as many images as texts, or one; got {len(pixels_BCHW)} and {len(ids_BL)}"
             )
         image_BNV = self.c.vision_model(pixels_BCHW).expand(len(ids_BL), -1, -1)
-        logits_BQ2: Tensor = self.itm_head(self.matching_features(image_BNV, ids_BL))
+        features_BQT = self.matching_features(image_BNV, ids_BL)
+        logits_BQ2: Tensor = self.itm_head(features_BQT.to(self.itm_head.weight.device))
         return logits_BQ2.mean(dim=1)
 
     @torch.no_grad()
@@ -132,17 +137,13 @@ class InternVLG(nn.Module):
             )
         if not mask_BP[:, -1].all():
             raise InvalidInput("generate needs prompts padded on the left: the mask's last column must be 1")
-        image_BNV = self.c.vision_model(pixels_BCHW)
-        ids_BP, mask_BP = ids_BP.to(image_BNV.device), mask_BP.to(image_BNV.device)
-        queries_BQT = self.query_tokens.expand(len(ids_BP), -1, -1)
-        mask = prompt_mask(mask_BP, queries_BQT.shape[1])
+        mask = prompt_mask(mask_BP, self.config.num_query_token)
         return Decoder(
             self.c.qllama,
             self.lm_head,
-            torch.cat((queries_BQT, self.c.qllama.embed_tokens(ids_BP)), dim=1),
+            self.embed_after_queries(ids_BP),
             mask=mask,
-            valid_BL=mask[:, 0, -1],
-            image_BNV=image_BNV,
+            image_BNV=self.c.vision_model(pixels_BCHW),
         )
 
     @torch.no_grad()
@@ -158,8 +159,10 @@ class InternVLG(nn.Module):
         length_penalty: float = 1.0,
     ) -> Tensor:
         """Ids (B, S) int64: BOS, the new tokens (without the prompt), EOS, padding; greedy with one beam."""
-        decoder = self.start_decoding(pixels_BCHW, ids_BP, mask_BP)
+        if num_beams < 1:
+            raise InvalidInput(f"num_beams must be at least 1, got {num_beams}")
         rules = self.rules(min_new_tokens, max_new_tokens)
+        decoder = self.start_decoding(pixels_BCHW, ids_BP, mask_BP)
         if num_beams == 1:
             return greedy_search(decoder, rules)[0]
         return beam_search(decoder, rules, num_beams, length_penalty)[0]

@@ -33,5 +33,6 @@ class KVCache:
         """Keep the given batch rows, in that order and as often as each occurs."""
         for layer in self.layers:
             if layer.k_BHSK is not None and layer.v_BHSK is not None:
-                layer.k_BHSK = layer.k_BHSK.index_select(0, rows)
-                layer.v_BHSK = layer.v_BHSK.index_select(0, rows)
+                chosen = rows.to(layer.k_BHSK.device)
+                layer.k_BHSK = layer.k_BHSK.index_select(0, chosen)
+                layer.v_BHSK = layer.v_BHSK.index_select(0, chosen)

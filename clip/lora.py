@@ -20,7 +20,7 @@ ADAPTER = re.compile(r"(.+)\.lora_([AB])\.default\.weight")
 
 
 def plain_name(name: str) -> str:
-    """The name without peft's wrappers, `base_model.model` on towers and `base_layer` on layers (since 0.7)."""
+    """The name without peft's wrappers: `base_model.model` on towers, `base_layer` on layers (0.7 on)."""
     return WRAPPER.sub(r"\1.", name).replace(".base_layer.", ".")
 
 
@@ -46,7 +46,7 @@ def merge_lora(weights: Weights, ranks: Mapping[str, int]) -> Weights:
     for module, halves in adapters.items():
         base = made.get(f"{module}.weight")
         if base is None or len(halves) < 2:
-            raise BadCheckpoint(f"the adapter of {module} is incomplete; it needs lora_A, lora_B and a weight")
+            raise BadCheckpoint(f"the adapter of {module} is incomplete: it needs lora_A, lora_B, weight")
         made[base.name] = merged(base, halves["A"], halves["B"], ranks.get(tower(module), 0))
     return gather(made.values())
 

@@ -1,6 +1,7 @@
 """Checkpoints of InternVL-C and -G as weights in the hub's names, in whatever form they were stored."""
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from ..backbone.weights import Weights, open_weights
 from .config import InternVLConfig
 from .lora import merge_lora
 from .made import Made, gather, taken
-from .renames import G_ONLY, PTH_TO_HUB, ROTARY_BUFFER, there
-from .sizes import EMBEDDING, POSITIONS, config_of_shapes
+from .renames import PTH_TO_HUB, ROTARY_BUFFER, there
+from .sizes import config_of_shapes
 
 log = logging.getLogger(__name__)
 
-HEAD = "qllama.lm_head.weight"
+EMBEDDING, HEAD = "qllama.model.embed_tokens.weight", "qllama.lm_head.weight"
+POSITIONS = "vision_model.embeddings.position_embedding"
 
 
 def open_checkpoint(
@@ -36,20 +38,20 @@ def open_checkpoint(
     if tie_word_embeddings is not None:
         config = replace(config, tie_word_embeddings=tie_word_embeddings)
     ranks = {"vision_model": config.use_backbone_lora, "qllama": config.use_qllama_lora}
-    weights = fit_positions(tie_embeddings(merge_lora(weights, ranks), config), config)
+    weights = without(merge_lora(weights, ranks), ROTARY_BUFFER)
+    weights = fit_positions(tie_embeddings(weights, config), config)
     # What is merged now must not be looked for when this model is saved and loaded again.
     return replace(config, use_backbone_lora=0, use_qllama_lora=0), weights
 
 
 def from_pth(weights: Weights) -> Weights:
-    """The weights of internvl_c_13b_224px.pth in the hub's names, without its rotary buffers."""
-    stored = [name for name in weights if not ROTARY_BUFFER.fullmatch(name)]
-    return gather(taken(weights, name, there(name, PTH_TO_HUB)) for name in stored)
+    """The weights of internvl_c_13b_224px.pth in the hub's names."""
+    return gather(taken(weights, name, there(name, PTH_TO_HUB)) for name in weights)
 
 
-def without_query_path(weights: Weights) -> Weights:
-    """The weights without those names only InternVL-G has."""
-    return gather(taken(weights, name, name) for name in weights if not G_ONLY.fullmatch(name))
+def without(weights: Weights, names: re.Pattern[str]) -> Weights:
+    """The weights but those of the names given."""
+    return gather(taken(weights, name, name) for name in weights if not names.fullmatch(name))
 
 
 def tie_embeddings(weights: Weights, config: InternVLConfig) -> Weights:
@@ -66,8 +68,8 @@ def tie_embeddings(weights: Weights, config: InternVLConfig) -> Weights:
     silent = config.tie_word_embeddings is None and len(stored) == 2
     if silent and not torch.equal(weights[HEAD], weights[EMBEDDING]):
         log.warning(
-            "lm_head and embed_tokens differ and config.json does not say tie_word_embeddings: both are taken "
-            "as stored. The original code would use lm_head for both; tie_word_embeddings=True does the same."
+            "lm_head and embed_tokens differ and config.json does not say tie_word_embeddings: both are used "
+            "as stored. The original code would use lm_head for both; tie_word_embeddings=True does that."
         )
     return weights
 
@@ -75,8 +77,8 @@ def tie_embeddings(weights: Weights, config: InternVLConfig) -> Weights:
 def fit_positions(weights: Weights, config: InternVLConfig) -> Weights:
     """The weights with position embeddings for the config's image size.
 
-    A checkpoint with `force_image_size` stores them at that size. Native ones, which the original refuses, are
-    resized the way it does before fine-tuning, so both give the same numbers.
+    A checkpoint with `force_image_size` stores them at that size. Native ones, which the original refuses,
+    are resized the way it does before fine-tuning, so both give the same numbers.
     """
     grid, width = config.vision.grid, config.vision.hidden_size
     count = weights.shape(POSITIONS)[1] if POSITIONS in weights else grid**2 + 1

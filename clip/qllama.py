@@ -84,10 +84,14 @@ class Layer(nn.Module):
         cache: LayerCache | None,
     ) -> Tensor:
         """(B, L, D). Only a sequence that holds all query positions reads the image, and only these do."""
+        device = self.input_layernorm.weight.device
+        # A layer placed on another device pulls its inputs there; a no-op otherwise.
+        x_BLD, turn = x_BLD.to(device), (turn[0].to(device), turn[1].to(device))
+        mask = mask.to(device) if mask is not None else None
         x_BLD = x_BLD + self.self_attn(self.input_layernorm(x_BLD), turn, mask, cache)
         if self.cross_attn is not None and image_BNV is not None and x_BLD.shape[1] >= self.num_queries:
             queries, text = x_BLD[:, : self.num_queries], x_BLD[:, self.num_queries :]
-            x_BLD = torch.cat((queries + self.cross_attn(queries, image_BNV), text), dim=1)
+            x_BLD = torch.cat((queries + self.cross_attn(queries, image_BNV.to(device)), text), dim=1)
         x_BLD = x_BLD + self.mlp(self.post_attention_layernorm(x_BLD))
         return x_BLD
 
@@ -122,6 +126,11 @@ class QLLaMA(nn.Module):
             elif isinstance(module, RMSNorm):
                 nn.init.ones_(module.weight)
 
+    def embed(self, ids_BL: Tensor) -> Tensor:
+        """The embeddings of the ids, (B, L, D), where the embeddings are."""
+        x_BLD: Tensor = self.embed_tokens(ids_BL.to(self.embed_tokens.weight.device))
+        return x_BLD
+
     def forward(
         self,
         x_BLD: Tensor,
@@ -147,7 +156,7 @@ class QLLaMA(nn.Module):
                 states.append(x_BLD)
             args = (x_BLD, turn, mask, image_BNV, cache.layers[index] if cache else None)
             x_BLD = checkpoint(layer, *args, use_reentrant=False) if recompute else layer(*args)
-        x_BLD = self.norm(x_BLD)
+        x_BLD = self.norm(x_BLD.to(self.norm.weight.device))
         if states is not None:
             states.append(x_BLD)
         return x_BLD

@@ -1,12 +1,14 @@
-"""Names of parameters in our modules, on the hub, and in `internvl_c_13b_224px.pth`, there and back.
+"""Names of InternVL's parameters in our modules, on the hub and in internvl_c_13b_224px.pth, there and back.
 
-A table is a list of pairs of patterns; the first that fits counts. `*` is the same text on both sides.
+The tables are written and read as in backbone/renames.py.
 """
 
 import re
-from collections.abc import Sequence
 
-Table = Sequence[tuple[str, str]]
+from ..backbone.renames import PTH_TO_HUB as VISION_PTH_TO_HUB
+from ..backbone.renames import VISION_PREFIX, Table, back, there
+
+__all__ = ["C_TO_HUB", "G_ONLY", "G_TO_HUB", "PTH_TO_HUB", "ROTARY_BUFFER", "back", "there"]
 
 # Modules of InternVLC -> the hub.
 C_TO_HUB: Table = (("qllama.*", "qllama.model.*"), ("*", "*"))
@@ -21,14 +23,9 @@ G_TO_HUB: Table = (
     ("c.*", "*"),
 )
 
-# internvl_c_13b_224px.pth -> the hub; layer scales are modules there and parameters on the hub.
+# internvl_c_13b_224px.pth -> the hub's InternVL; pooling, projection and temperature have one name.
 PTH_TO_HUB: Table = (
-    ("cls_token", "vision_model.embeddings.class_embedding"),
-    ("pos_embed", "vision_model.embeddings.position_embedding"),
-    ("patch_embed.proj.*", "vision_model.embeddings.patch_embedding.*"),
-    ("blocks.*.ls1.gamma", "vision_model.encoder.layers.*.ls1"),
-    ("blocks.*.ls2.gamma", "vision_model.encoder.layers.*.ls2"),
-    ("blocks.*", "vision_model.encoder.layers.*"),
+    *((left, VISION_PREFIX + right) for left, right in VISION_PTH_TO_HUB),
     ("transformer.*", "qllama.model.*"),
     ("*", "*"),
 )
@@ -41,22 +38,5 @@ G_ONLY = re.compile(
     r"|qllama\.model\.layers\.\d+\.cross_attn\.(norm[12]|[qkvo]_proj)\.weight"
 )
 
-# Buffers that old versions of transformers saved; they follow from the sizes.
-ROTARY_BUFFER = re.compile(r"(transformer|qllama\.model)\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
-
-
-def there(name: str, table: Table) -> str:
-    """The name on the table's right side; a name that fits nowhere comes back as it is."""
-    return _translate(name, table)
-
-
-def back(name: str, table: Table) -> str:
-    """The name on the table's left side; a name that fits nowhere comes back as it is."""
-    return _translate(name, [(left, right) for right, left in table])
-
-
-def _translate(name: str, table: Table) -> str:
-    for left, right in table:
-        if match := re.fullmatch(re.escape(left).replace(r"\*", "(.+)"), name):
-            return right.replace("*", match[1]) if "*" in right else right
-    return name
+# Buffers that transformers before 4.32 saved with a LLaMA; they follow from the sizes.
+ROTARY_BUFFER = re.compile(r"qllama\.model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")

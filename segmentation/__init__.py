@@ -1,4 +1,4 @@
-"""Semantic segmentation on the InternViT backbone.
+"""Semantic segmentation on the InternViT backbone: empty in this release.
 
-Empty in this release: the extra `segmentation` installs what mmseg configs need, no name is here to import.
+The extra `segmentation` already installs what its mmseg configs will need.
 """

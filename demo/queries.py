@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .openmoji import key_of
+
 
 @dataclass(frozen=True)
 class Language:
@@ -14,7 +16,7 @@ class Language:
 
 @dataclass(frozen=True)
 class Query:
-    """One question: `text` in `language`, its `meaning` in English, the emoji that are a `right` answer."""
+    """One question: `text` in `language`, its `meaning` in English, the keys of the `right` drawings."""
 
     language: Language
     text: str
@@ -117,7 +119,7 @@ LANGUAGES: tuple[Language, ...] = tuple(Language(*key) for key in TEXTS)
 def queries() -> list[Query]:
     """Every question, language by language."""
     return [
-        Query(Language(*key), text, meaning, frozenset(right))
+        Query(Language(*key), text, meaning, frozenset(map(key_of, right)))
         for key, texts in TEXTS.items()
         for text, (meaning, right) in zip(texts.split(", "), THINGS.items(), strict=True)
     ]

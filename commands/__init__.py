@@ -34,5 +34,5 @@ SUMMARIES = {
     "collection": "Look after the collections of a running server.",
     "evaluate": "Measure a model on a data set.",
     "train": "Train a model.",
-    "info": "Show what a model is: dimensions, parameters, fingerprint.",
+    "info": "Show what a model is: dimension, longest text, fingerprint.",
 }

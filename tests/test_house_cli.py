@@ -61,15 +61,6 @@ def test_python_dash_m_runs_the_same_command() -> None:
     assert (done.returncode, done.stdout) == (0, f"polylens {__version__}\n")
 
 
-def test_a_command_is_imported_only_when_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-    monkeypatch.setattr("polylens.cli.load_command", lambda name: called.append(name) or load_command(name))
-    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
-    assert called == []
-    assert CliRunner().invoke(app, ["info", "--help"]).exit_code == 0
-    assert called == ["info"]
-
-
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """The command `info`, replaced by one that fails as its argument says."""
@@ -86,6 +77,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
     monkeypatch.setitem(sys.modules, "polylens.commands.info", stand_in)
     return stand_in
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_command_is_imported_only_when_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr("polylens.cli.load_command", lambda name: called.append(name) or load_command(name))
+    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+    assert called == []
+    assert CliRunner().invoke(app, ["info", "--help"]).exit_code == 0
+    assert called == ["info"]
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:

@@ -96,7 +96,7 @@ def test_requirements_in_the_code_name_the_extra_that_brings_them(setup_argument
         for folder in FOLDERS
         for file in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "require"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("require", "errors.require")
     ]
     for place, (module, extra) in calls:
         requirements = setup_arguments["extras_require"].get(extra)

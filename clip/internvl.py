@@ -1,0 +1,93 @@
+"""InternVL-C and -G as dual encoders, with their tokenizer and preprocessing."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..backbone.checkpoint import open_weights, resolve
+from ..backbone.device import Placement
+from ..backbone.pixels import Preprocess
+from ..errors import InvalidInput
+from .fingerprint import fingerprint
+from .internvl_c import InternVLC
+from .internvl_g import InternVLG
+from .tokenizer import MAX_LENGTH, PREFIX, Tokenizer
+
+HEADS: dict[str, type[InternVLC] | type[InternVLG]] = {"C": InternVLC, "G": InternVLG}
+
+
+class InternVL:
+    """A checkpoint of InternVL loaded as a `DualEncoder`; `head` "C" or "G" chooses the image vectors."""
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        head: str,
+        device: Placement = "auto",
+        dtype: str | torch.dtype = "auto",
+        preprocess: str = "service",
+        name: str | None = None,
+    ) -> None:
+        if head not in HEADS:
+            raise InvalidInput(f"head is {head!r}, expected one of {', '.join(HEADS)}")
+        self.path, self.head, self.name = resolve(source), head, name or str(source)
+        folder = self.path if self.path.is_dir() else self.path.parent
+        self.tokenizer = Tokenizer.from_pretrained(folder)
+        self.network = HEADS[head].from_pretrained(self.path, device=device, dtype=dtype)
+        config = self.network.config
+        if self.tokenizer.vocab_size > config.qllama_config.vocab_size:
+            raise InvalidInput(
+                f"the tokenizer in {folder} has {self.tokenizer.vocab_size} ids, the model only knows "
+                f"{config.qllama_config.vocab_size}"
+            )
+        self.preprocess = Preprocess(preprocess, config.vision.image_size)
+        self.dim = config.clip_embed_dim
+        self.max_text_tokens = MAX_LENGTH
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied with before a softmax."""
+        contrastive = self.network.c if isinstance(self.network, InternVLG) else self.network
+        return float(contrastive.logit_scale.exp())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the weights as stored, head, preprocessing and tokenizer; see fingerprint.py."""
+        tokenizer = self.tokenizer.model_bytes + "\n".join(self.tokenizer.special_tokens).encode()
+        spec = {
+            "family": "InternVL",
+            "head": self.head,
+            "dim": self.dim,
+            "preprocess": self.preprocess.spec,
+            "prefix": PREFIX,
+            "tokens": MAX_LENGTH,
+            "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
+        }
+        return fingerprint(open_weights(self.path), spec)
+
+    def prepare_image(self, image: Image.Image) -> npt.NDArray[np.float32]:
+        """pixels_CHW, normalised."""
+        return self.preprocess(image)
+
+    def prepare_text(self, text: str) -> npt.NDArray[np.int64]:
+        """ids_L with prefix, BOS and EOS."""
+        return np.array(self.tokenizer.encode(text), np.int64)
+
+    def text_truncated(self, text: str) -> bool:
+        """Whether the text has more tokens than are read."""
+        return self.tokenizer.truncated([text])[0]
+
+    def embed_images(self, pixels_BCHW: Tensor) -> Tensor:
+        """vectors_BD, not normalised."""
+        return self.network.encode_image(pixels_BCHW)
+
+    def embed_texts(self, ids_BL: Tensor) -> Tensor:
+        """vectors_BD, not normalised."""
+        return self.network.encode_text(ids_BL)

@@ -1,0 +1,48 @@
+"""`load`: from a name to an `Encoder`."""
+
+from pathlib import Path
+
+import torch
+
+from ..backbone.checkpoint import HUB_ID
+from ..backbone.device import Placement
+from ..errors import InvalidInput, PolylensError
+from .encoder import Encoder
+from .internvl import InternVL
+from .open_clip import OpenClip
+
+MINI = Path(__file__).parent / "mini"
+ACCEPTED = """expected one of
+  mini                                the small InternVL-C inside the package
+  a folder, or a .pth file            an InternVL checkpoint with its tokenizer.model beside it
+  OWNER/NAME                          the same on the Hugging Face hub
+  open_clip:MODEL/PRETRAINED          an open_clip model, with a tag or the path of a checkpoint"""
+
+
+def load(
+    name: str | Path,
+    *,
+    head: str = "C",
+    device: Placement = "auto",
+    dtype: str | torch.dtype = "auto",
+    preprocess: str = "service",
+) -> Encoder:
+    """The encoder of that name; `polylens.load("mini")` needs no download.
+
+    `head` "C" or "G" is InternVL's choice of image vectors. `preprocess` is "service" (pictures as people see
+    them: upright, transparency on white), or the original's "retrieval" or "classification". `dtype` "auto"
+    is bfloat16 on a GPU and float32 elsewhere.
+    """
+    name = str(name)
+    scheme, _, rest = name.partition(":")
+    if scheme == "open_clip":
+        return Encoder(OpenClip(rest, head=head, device=device, dtype=dtype, preprocess=preprocess))
+    if scheme == "hf":
+        raise InvalidInput(f"{name!r}: dual encoders of transformers are not available; {ACCEPTED}")
+    source = MINI if name == "mini" else Path(name).expanduser()
+    if name == "mini" and not (MINI / "model.safetensors").is_file():
+        raise PolylensError("this installation of polylens lacks the weights of mini: install a release")
+    if not source.exists() and not HUB_ID.fullmatch(name):
+        raise InvalidInput(f"{name!r} names no model; {ACCEPTED}")
+    model = InternVL(source, head=head, device=device, dtype=dtype, preprocess=preprocess, name=name)
+    return Encoder(model)

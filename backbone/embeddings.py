@@ -24,20 +24,7 @@ class Embeddings(nn.Module):
 
     def forward(self, pixels_BCHW: Tensor, patch_keep: float = 1.0) -> Tensor:
         """Tokens BND; `patch_keep` below 1 keeps a random share of each image's patches."""
-        height, width = pixels_BCHW.shape[-2:]
-        if (
-            pixels_BCHW.ndim != 4
-            or pixels_BCHW.shape[1] != 3
-            or height % self.patch_size
-            or width % self.patch_size
-        ):
-            raise InvalidInput(
-                f"pixels must be (B, 3, H, W) with H and W divisible by {self.patch_size}, "
-                f"got {tuple(pixels_BCHW.shape)}"
-            )
-        positions = resize_positions(
-            self.position_embedding, height // self.patch_size, width // self.patch_size
-        )
+        positions = resize_positions(self.position_embedding, *self.grid(pixels_BCHW))
         weight = self.patch_embedding.weight
         patches = self.patch_embedding(pixels_BCHW.to(weight.device, weight.dtype)).flatten(2).transpose(1, 2)
         patches = patches + positions[:, 1:]
@@ -45,6 +32,17 @@ class Embeddings(nn.Module):
             patches = keep_patches(patches, patch_keep)
         first = (self.class_embedding + positions[:, :1]).expand(patches.shape[0], -1, -1)
         return torch.cat([first, patches], dim=1)
+
+    def grid(self, pixels_BCHW: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches, or `InvalidInput` where the pixels do not divide into them."""
+        *_, height, width = shape = tuple(pixels_BCHW.shape)
+        rows, columns = height // self.patch_size, width // self.patch_size
+        whole = (rows * self.patch_size, columns * self.patch_size) == (height, width)
+        if len(shape) != 4 or shape[1] != 3 or not whole or rows * columns == 0:
+            raise InvalidInput(
+                f"pixels must be (B, 3, H, W), H and W multiples of {self.patch_size}, got {shape}"
+            )
+        return rows, columns
 
 
 def keep_patches(patches_BND: Tensor, share: float) -> Tensor:

@@ -132,6 +132,8 @@ class InternViT(nn.Module):
             config = ViTConfig.from_dict(read_config(path))
         if config is None:
             config = config_from_shapes({rename(name): weights.shape(name) for name in weights})
+        if image_size is not None:
+            replace(config, image_size=image_size)  # refuses a size that does not fit before anything is read
         with torch.device("meta"):
             vit = cls(config, attention=attention)
         load_into(vit, weights, rename=rename, ignore=ignore, dtype=dtype, device=device)

@@ -1,7 +1,6 @@
 """Checkpoint files as lazy mappings from name to tensor. Nothing here ever runs code from a file."""
 
 import json
-import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,7 +58,9 @@ class TorchReader:
         try:
             # Files of torch < 1.6 are no zip archives and cannot be mapped.
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # unpickling raises nearly anything on damaged data
             raise BadCheckpoint(
                 f"{path} is not a file of tensors torch can load without running code: {error}"
             ) from error

@@ -1,7 +1,7 @@
 """What came back for the demo's questions, and the two ways it is written down: as JSON and as a table."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
@@ -15,15 +15,12 @@ RIGHT = "green"
 
 @dataclass(frozen=True)
 class Hit:
-    """One drawing found: its key, the cosine of the angle to the query in [-1, 1], its English name."""
+    """One drawing found: its key, its cosine with the query in [-1, 1], its English name, its emoji."""
 
     id: str
     score: float
     name: str
-
-    @property
-    def emoji(self) -> str:
-        return "".join(chr(int(point, 16)) for point in self.id.split("-"))
+    emoji: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def report(answers: Sequence[Answer], *, images: int, dim: int) -> dict[str, Any
             {
                 "language": answer.query.language.tag,
                 "text": answer.query.text,
-                "hits": [asdict(hit) for hit in answer.hits],
+                "hits": [{"id": hit.id, "score": hit.score, "name": hit.name} for hit in answer.hits],
             }
             for answer in answers
         ],

@@ -1,0 +1,251 @@
+"""A durable collection of unit vectors with ids and metadata, searched exactly."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import rows, scan, validation
+from .database import Database
+from .errors import (
+    CollectionExists,
+    CollectionNotFound,
+    CorruptCollection,
+    DimensionMismatch,
+    FingerprintMismatch,
+    StorageFull,
+)
+from .files import Files, Lock
+from .filters import Filter, to_sql
+from .memory import Memory
+from .results import Hits, Metadata, Record
+from .rows import Change, Identity
+from .segment import WASTE_ROWS, WASTE_SHARE
+from .writer import Writer
+
+DATABASE = "collection.db"
+LOCK = "LOCK"
+CHECK_BYTES = 2 * 2**30  # larger databases are not checked before serving after an unclean stop
+StrPath = str | os.PathLike[str]
+
+
+class Collection:
+    """Vectors of one width from one model. Use it from any number of threads, from one process at a time.
+
+    A write returns once it is on disk (synced) and searchable; a search sees a write wholly or not at all.
+    Upserting an id replaces the item. The SQLite file is the truth; what is in memory is rebuilt from it at
+    opening.
+    """
+
+    def __init__(self, path: Path, lock: Lock, database: Database, identity: Identity) -> None:
+        """Use `create` or `open`."""
+        self.path, self.dim, self.fingerprint = path, identity.dim, identity.fingerprint
+        self._lock, self._database = lock, database
+        self._memory = _load(database, identity)
+        self._writer = Writer(database, self._memory)
+
+    @classmethod
+    def create(
+        cls, path: StrPath, *, dim: int, fingerprint: str, exist_ok: bool = False, files: Files | None = None
+    ) -> Self:
+        """A new, empty collection in the folder `path`; with `exist_ok` also an existing one like it."""
+        wanted = Identity(
+            validation.whole("dim", dim, 1, validation.MAX_DIM), validation.fingerprint(fingerprint)
+        )
+        folder, files = Path(path), files or Files()
+        files.make_folder(folder)
+        strangers = {entry.name for entry in folder.iterdir()} - {
+            LOCK,
+            *(DATABASE + s for s in ("", "-wal", "-shm")),
+        }
+        if strangers:
+            raise CollectionExists(f"{folder} holds other files: {', '.join(sorted(strangers)[:3])}")
+        with contextlib.ExitStack() as undo:
+            lock, database = _acquire(folder, files, undo)
+            found = rows.identity(database.writer)
+            if found is None:
+                with database.transaction() as connection:
+                    rows.create(connection, wanted)
+                files.sync_folder(folder)
+            elif not exist_ok:
+                raise CollectionExists(f"{folder} is a collection already")
+            else:
+                _require(folder, found, wanted.fingerprint, wanted.dim)
+            collection = cls(folder, lock, database, wanted)
+            undo.pop_all()
+        return collection
+
+    @classmethod
+    def open(cls, path: StrPath, *, fingerprint: str | None = None, files: Files | None = None) -> Self:
+        """The collection in the folder `path`; refused if a fingerprint is given and it has another."""
+        folder = Path(path)
+        if not (folder / DATABASE).is_file():
+            raise CollectionNotFound(f"there is no collection in {folder}")
+        with contextlib.ExitStack() as undo:
+            lock, database = _acquire(folder, files or Files(), undo)
+            found = rows.identity(database.writer)
+            if found is None:
+                raise CollectionNotFound(f"the collection in {folder} was never completely created")
+            _require(folder, found, fingerprint, None)
+            collection = cls(folder, lock, database, found)
+            undo.pop_all()
+        return collection
+
+    def require(self, fingerprint: str, dim: int | None = None) -> None:
+        """Raises `FingerprintMismatch` unless vectors of this model (and width) belong here."""
+        _require(self.path, Identity(self.dim, self.fingerprint), fingerprint, dim)
+
+    def upsert(
+        self,
+        ids: Iterable[str],
+        vectors_ND: ArrayLike,
+        metadata: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        normalize: bool = False,
+    ) -> int:
+        """The number of items stored, all or none, once they are durable and searchable.
+
+        Where an id comes twice the later one wins, as if they had been sent one after the other. Vectors must
+        be unit (within 1e-3, stored bit by bit) unless `normalize` asks to scale them.
+        """
+        names = validation.item_ids(ids)
+        vectors = validation.unit_vectors(
+            vectors_ND, dim=self.dim, limit=validation.MAX_ROWS, normalize=normalize
+        )
+        if len(vectors) != len(names):
+            raise DimensionMismatch(f"{len(vectors)} vectors for {len(names)} ids")
+        texts = validation.metadata_texts(metadata, len(names))
+        last = sorted({name: index for index, name in enumerate(names)}.values())
+        if len(last) < len(names):
+            names, texts, vectors = [names[i] for i in last], [texts[i] for i in last], vectors[last]
+        if names:
+            self._writer.submit(Change(names, texts, vectors))
+        return len(names)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """The number of items deleted, once that is durable; ids that are not there are ignored."""
+        names = validation.item_ids(ids)
+        return self._writer.submit(Change(names, (), None)).replaced if names else 0
+
+    def get(self, ids: Iterable[str], vectors: bool = True) -> list[Record | None]:
+        """For each id, in order, its record or None."""
+        names = validation.item_ids(ids)
+        with self._database.reader() as connection:
+            found = rows.by_ids(connection, names, vectors)
+        return [found.get(name) for name in names]
+
+    def scan(self, limit: int = 100, after: int = 0, vectors: bool = True) -> list[Record]:
+        """The next `limit` records in the order they were last written, behind the one with version `after`.
+
+        Go on with the last record's version. What is written meanwhile comes at the end, so an item that
+        stays is seen at least once, and one that is replaced meanwhile may be seen twice.
+        """
+        limit = validation.whole("limit", limit, 1, validation.MAX_PAGE)
+        after = validation.whole("after", after, 0, 2**63 - 1)
+        with self._database.reader() as connection:
+            return rows.page(connection, after, limit, vectors)
+
+    def count(self) -> int:
+        """The number of items."""
+        return self._memory.view.count
+
+    def search(
+        self, vectors_QD: ArrayLike, k: int = 10, filter: Filter | None = None, *, normalize: bool = False
+    ) -> list[Hits]:
+        """For each query the `k` best items by cosine (fewer if there are fewer) that pass the filter.
+
+        Exact, and independent of batching, deletions and reopening: scores are computed in float64 and
+        rounded to float32, equal ones stand in the order of writing.
+        """
+        k = validation.whole("k", k, 1, validation.MAX_K)
+        queries = validation.unit_vectors(
+            vectors_QD, dim=self.dim, limit=validation.MAX_QUERIES, normalize=normalize
+        )
+        condition = None if filter is None else to_sql(filter)
+        while True:
+            view = self._memory.view
+            allowed = None if condition is None else self._matching(*condition)
+            ranked = scan.search(view, queries, k, allowed)
+            found = [view.rows(positions) for positions, _ in ranked]
+            texts = self._metadata([row_ids for row_ids, _ in found])
+            if self._memory.view.generation != view.generation:
+                continue  # dead rows of our view may have left the database meanwhile
+            return [
+                _hits(ids, scores, row_ids, texts)
+                for (row_ids, ids), (_, scores) in zip(found, ranked, strict=True)
+            ]
+
+    def _matching(self, condition: str, parameters: Sequence[str | int | float]) -> NDArray[np.int64]:
+        with self._database.reader() as connection:
+            return rows.matching(connection, condition, parameters)
+
+    def _metadata(self, row_ids: Sequence[NDArray[np.int64]]) -> dict[int, str]:
+        with self._database.reader() as connection:
+            return rows.metadata(connection, np.unique(np.concatenate([np.empty(0, np.int64), *row_ids])))
+
+    def close(self) -> None:
+        """Lets running writes finish and releases the collection; calling it again does nothing."""
+        healthy = self._writer.close()
+        if healthy is None:
+            return
+        try:
+            self._database.close()
+        finally:
+            self._lock.release(clean=healthy)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.path} of {self.count()} vectors of width {self.dim}>"
+
+
+def _acquire(folder: Path, files: Files, undo: contextlib.ExitStack) -> tuple[Lock, Database]:
+    """The folder's lock and database, released by `undo`."""
+    lock = files.lock(folder / LOCK)
+    undo.callback(lock.release, clean=not lock.unclean)  # what did not open is to be checked again
+    database = Database(folder / DATABASE)
+    undo.callback(database.close)
+    if lock.unclean and database.path.stat().st_size <= CHECK_BYTES:
+        database.check()
+    return lock, database
+
+
+def _require(folder: Path, found: Identity, fingerprint: str | None, dim: int | None) -> None:
+    if fingerprint is not None and fingerprint != found.fingerprint:
+        raise FingerprintMismatch(f"{folder} was filled by model {found.fingerprint}, not by {fingerprint}")
+    if dim is not None and dim != found.dim:
+        raise DimensionMismatch(f"{folder} holds vectors of width {found.dim}, not {dim}")
+
+
+def _load(database: Database, identity: Identity) -> Memory:
+    """The live rows in memory, read block by block."""
+    try:
+        live, dead = rows.counts(database.writer)
+        if len(dead) >= WASTE_ROWS and len(dead) > WASTE_SHARE * (live + len(dead)):
+            with contextlib.suppress(StorageFull), database.transaction() as connection:
+                rows.purge(connection, dead)
+        memory = Memory(identity.dim, expected=live)
+        for block in rows.live_blocks(database.writer, identity.dim):
+            memory.apply([block], dead[:0])
+    except (TypeError, ValueError, OverflowError) as error:  # columns that no write of ours can have left
+        raise CorruptCollection(f"{database.path}: {error}") from error
+    return memory
+
+
+def _hits(
+    ids: list[str], scores: NDArray[np.float32], row_ids: NDArray[np.int64], texts: dict[int, str]
+) -> Hits:
+    metadata: list[Metadata] = [json.loads(texts[row_id]) for row_id in row_ids.tolist()]
+    return Hits(ids, scores, metadata)

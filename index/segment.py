@@ -1,0 +1,124 @@
+"""Rows in memory: immutable segments, and the growing buffer that publishes them.
+
+Legend: N rows of a segment, D width, K row ids handed in. Row ids ascend within a segment and from one
+segment to the next, so a position in the concatenation of all segments orders rows as their ids do.
+
+Searching while FAISS adds crashes it, so nothing is ever added to what a search may see: a buffer writes only
+behind the rows it has published, and every published segment is a new object over the same memory. Readers
+need no lock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEGMENT_BYTES = 64 * 2**20  # bounds what a tombstone copies and what compaction holds twice
+MIN_ROWS = 1_024  # of a fresh buffer
+WASTE_SHARE = 0.2
+WASTE_ROWS = 1_000  # below this, compacting costs more than it frees
+
+
+def segment_rows(dim: int) -> int:
+    """The number of rows in a full segment."""
+    return max(MIN_ROWS, SEGMENT_BYTES // (4 * dim))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """N rows that never change. `live_N` is None when none is dead; of `ids` only the first N count."""
+
+    vectors_ND: NDArray[np.float32]
+    row_ids_N: NDArray[np.int64]
+    ids: Sequence[str]
+    live_N: NDArray[np.bool_] | None
+    live_count: int
+
+    def __len__(self) -> int:
+        return len(self.row_ids_N)
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether more than 20 % of the rows, and enough of them to matter, are dead."""
+        dead = len(self) - self.live_count
+        return dead >= WASTE_ROWS and dead > WASTE_SHARE * len(self)
+
+    @property
+    def dead_rows(self) -> NDArray[np.int64]:
+        """The row ids of the dead rows."""
+        return self.row_ids_N[:0] if self.live_N is None else self.row_ids_N[~self.live_N]
+
+    def positions(self, row_ids_K: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The positions of those of the ascending row ids that are in this segment."""
+        if not len(self):
+            return row_ids_K[:0]
+        low, high = np.searchsorted(row_ids_K, (self.row_ids_N[0], self.row_ids_N[-1] + 1))
+        within = row_ids_K[low:high]
+        positions = np.searchsorted(self.row_ids_N, within)
+        found: NDArray[np.int64] = positions[self.row_ids_N[positions] == within]
+        return found
+
+    def without(self, row_ids_K: NDArray[np.int64]) -> "Segment":
+        """This segment with the given rows dead: the same vectors, a new mask."""
+        positions = self.positions(row_ids_K)
+        if not len(positions):
+            return self
+        live = np.ones(len(self), np.bool_) if self.live_N is None else self.live_N.copy()
+        live[positions] = False
+        return replace(self, live_N=live, live_count=int(np.count_nonzero(live)))
+
+    def mask(self, allowed_K: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
+        """Which rows a search may return: live ones, and only those allowed if given. None means all."""
+        if allowed_K is None:
+            return self.live_N
+        mask = np.zeros(len(self), np.bool_)
+        mask[self.positions(allowed_K)] = True
+        return mask if self.live_N is None else mask & self.live_N
+
+
+def merged(segments: Sequence[Segment]) -> Segment:
+    """One segment of the live rows of all, in new memory of exactly their size."""
+    masks = [np.ones(len(s), np.bool_) if s.live_N is None else s.live_N for s in segments]
+    pairs = list(zip(segments, masks, strict=True))
+    row_ids = np.concatenate([s.row_ids_N[mask] for s, mask in pairs])
+    vectors = np.empty((len(row_ids), segments[0].vectors_ND.shape[1]), np.float32)
+    np.concatenate([s.vectors_ND[mask] for s, mask in pairs], out=vectors)
+    ids = [s.ids[position] for s, mask in pairs for position in np.flatnonzero(mask).tolist()]
+    return Segment(vectors, row_ids, ids, None, len(ids))
+
+
+class Buffer:
+    """Preallocated rows filled by one writer; what it has published is never written again."""
+
+    def __init__(self, capacity: int, dim: int) -> None:
+        self._vectors = np.empty((capacity, dim), np.float32)
+        self._row_ids = np.empty(capacity, np.int64)
+        self._ids: list[str] = []
+        self.capacity = capacity
+
+    @property
+    def used(self) -> int:
+        return len(self._ids)
+
+    @property
+    def room(self) -> int:
+        return self.capacity - self.used
+
+    def append(
+        self, row_ids_N: NDArray[np.int64], ids: Sequence[str], vectors_ND: NDArray[np.float32]
+    ) -> None:
+        """Writes rows behind the published ones."""
+        rows = slice(self.used, self.used + len(ids))
+        self._vectors[rows] = vectors_ND
+        self._row_ids[rows] = row_ids_N
+        self._ids.extend(ids)
+
+    def segment(self, previous: Segment | None) -> Segment:
+        """All rows written so far; `previous`, this buffer's last segment, tells which are dead."""
+        used = self.used
+        live = None
+        if previous is not None and previous.live_N is not None:
+            live = np.concatenate([previous.live_N, np.ones(used - len(previous), np.bool_)])
+        count = used if live is None else int(np.count_nonzero(live))
+        return Segment(self._vectors[:used], self._row_ids[:used], self._ids, live, count)

@@ -1,0 +1,148 @@
+"""A folder of collections by name."""
+
+import contextlib
+import re
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import PolylensError
+from .collection import DATABASE, LOCK, Collection, StrPath
+from .errors import CollectionExists, CollectionNotFound, InvalidName, StorageFailed, again
+from .files import Files
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+TRASH = ".trash-"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One collection of a store: open, or with the error that opening it met."""
+
+    name: str
+    collection: Collection | None
+    error: PolylensError | None
+
+
+class Store:
+    """Holds every collection it opened or created until it is closed. Any number of threads may use it."""
+
+    def __init__(self, root: StrPath, files: Files | None = None) -> None:
+        self.root = Path(root)
+        self._files = files or Files()
+        self._open: dict[str, Collection] = {}
+        self._errors: dict[str, PolylensError] = {}
+        self._lock = threading.RLock()
+        self._files.make_folder(self.root)
+        for trash in self.root.glob(f"{TRASH}*"):  # a drop that did not come to its end
+            self._files.remove_folder(trash)
+
+    def create(self, name: str, *, dim: int, fingerprint: str, exist_ok: bool = False) -> Collection:
+        """A new, empty collection; with `exist_ok` also an existing one of the same width and model."""
+        path = self._path(name)
+        with self._lock:
+            if name in self._open and not exist_ok:
+                raise CollectionExists(f"there is a collection {name!r} already")
+            if name in self._open:
+                self._open[name].require(fingerprint, dim)
+                return self._open[name]
+            collection = Collection.create(
+                path, dim=dim, fingerprint=fingerprint, exist_ok=exist_ok, files=self._files
+            )
+            self._errors.pop(name, None)
+            self._open[name] = collection
+            return collection
+
+    def open(self, name: str, *, fingerprint: str | None = None) -> Collection:
+        """The collection, opened if it was not; refused if a fingerprint is given and it has another."""
+        path = self._path(name)
+        with self._lock:
+            if name not in self._open:
+                try:
+                    self._open[name] = Collection.open(path, files=self._files)
+                    self._errors.pop(name, None)
+                except CollectionNotFound:
+                    self._errors.pop(name, None)
+                    raise CollectionNotFound(f"there is no collection {name!r}") from None
+                except PolylensError as error:
+                    self._errors[name] = again(error)
+                    raise
+            if fingerprint is not None:
+                self._open[name].require(fingerprint)
+            return self._open[name]
+
+    def open_all(self) -> tuple[Entry, ...]:
+        """Every collection of the folder, opened where possible: a bad one never stops the others."""
+        with self._lock:
+            for name in _names(self.root):
+                with contextlib.suppress(PolylensError):  # kept for `list` and `get`
+                    self.open(name)
+            return self.list()
+
+    def get(self, name: str) -> Collection:
+        """The open collection; the error that opening it met; or `CollectionNotFound`."""
+        self._path(name)
+        with self._lock:
+            if name in self._open:
+                return self._open[name]
+            if name in self._errors:
+                raise again(self._errors[name])
+        raise CollectionNotFound(f"there is no open collection {name!r}")
+
+    def list(self) -> tuple[Entry, ...]:
+        """All collections that were opened, or could not be, by name."""
+        with self._lock:
+            names = sorted({*self._open, *self._errors})
+            return tuple(Entry(name, self._open.get(name), self._errors.get(name)) for name in names)
+
+    def drop(self, name: str) -> None:
+        """Deletes the collection and all that is in it, for good, even one that cannot be opened."""
+        path = self._path(name)
+        with self._lock:
+            if not (path / DATABASE).is_file():
+                raise CollectionNotFound(f"there is no collection {name!r}")
+            collection = self._open.pop(name, None)
+            if collection is not None:
+                collection.close()
+            lock = self._files.lock(path / LOCK)  # nobody else may be using it
+            trash = self.root / f"{TRASH}{name}-{secrets.token_hex(4)}"
+            try:
+                self._files.rename(path, trash)  # from here on it is gone, whatever happens
+            finally:
+                lock.release()
+            self._errors.pop(name, None)
+            self._files.remove_folder(trash)
+
+    def close(self) -> None:
+        """Closes every collection."""
+        with self._lock:
+            collections, self._open = tuple(self._open.values()), {}
+        for collection in collections:
+            collection.close()
+
+    def _path(self, name: str) -> Path:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InvalidName(
+                f"collection name is {name!r:.100}, expected 1 to 64 of a-z 0-9 . _ - (first: a-z 0-9)"
+            )
+        return self.root / name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _names(root: Path) -> list[str]:
+    """The folders of the root that look like collections."""
+    try:
+        names = sorted(entry.name for entry in root.iterdir() if (entry / DATABASE).is_file())
+    except OSError as error:
+        raise StorageFailed(f"{root}: {error}") from error
+    return [name for name in names if NAME.fullmatch(name)]

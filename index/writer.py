@@ -1,0 +1,121 @@
+"""Group commit: concurrent callers share a transaction; each returns once its change is durable and visible.
+
+There is no writer thread. Every caller queues its change and waits for the lock; whoever gets it commits all
+that is queued by then, and the others find theirs done. So a lone caller pays one sync, and so do a hundred
+together.
+"""
+
+import threading
+from collections import deque
+
+from ..errors import PolylensError
+from .database import Database
+from .errors import CollectionBusy, CollectionClosed, StorageFailed, StorageFull, again
+from .memory import Memory
+from .rows import Change, purge, write
+
+GROUP_ROWS = 4_096  # per transaction, unless one change alone has more
+
+
+class _Ticket:
+    """A queued change and what became of it."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.done = False
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """The only way to change a collection. Durable before visible, visible before acknowledged."""
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        self._database, self._memory = database, memory
+        self._queue: deque[_Ticket] = deque()
+        self._lock = threading.Lock()
+        self._refusal: PolylensError | None = None  # why no write is taken any more
+
+    def submit(self, change: Change) -> Change:
+        """The change once it is durable and visible; an exception when nothing of it is kept.
+
+        Only `StorageFailed` leaves open whether the change survives: opening the collection again tells.
+        """
+        ticket = _Ticket(change)
+        self._queue.append(ticket)
+        with self._lock:
+            while not ticket.done:
+                self._commit(self._take())
+        if isinstance(ticket.error, PolylensError):
+            raise again(ticket.error) from ticket.error
+        if ticket.error is not None:
+            raise StorageFailed(f"the write was broken off: {ticket.error!r}") from ticket.error
+        return change
+
+    def _take(self) -> list[_Ticket]:
+        """The oldest tickets, as many as fit one transaction."""
+        taken = [self._queue.popleft()]
+        rows = len(taken[0].change.ids)
+        while self._queue and rows + len(self._queue[0].change.ids) <= GROUP_ROWS:
+            taken.append(self._queue.popleft())
+            rows += len(taken[-1].change.ids)
+        return taken
+
+    def _commit(self, tickets: list[_Ticket]) -> None:
+        """Decides every ticket, whatever happens."""
+        error: BaseException | None = None
+        try:
+            self._write([ticket.change for ticket in tickets])
+        except BaseException as raised:
+            error = raised
+            if isinstance(raised, StorageFull) and len(tickets) > 1:
+                for ticket in tickets:  # perhaps only one of them is too large
+                    self._commit([ticket])
+            elif not isinstance(raised, Exception):
+                raise
+        finally:
+            for ticket in tickets:
+                if not ticket.done:
+                    ticket.done, ticket.error = True, error
+        self._tidy()
+
+    def _write(self, changes: list[Change]) -> None:
+        if self._refusal:
+            raise again(self._refusal)
+        self._memory.reserve(sum(len(change.ids) for change in changes if change.vectors_ND is not None))
+        try:
+            with self._database.transaction() as connection:
+                added, dead = write(connection, changes)
+            self._memory.apply(added, dead)
+        except (StorageFull, CollectionBusy):
+            raise  # undone, so the next write may succeed
+        except BaseException as error:
+            self._refuse(error)
+            raise
+
+    def _tidy(self) -> None:
+        """Rebuilds wasteful segments and frees their dead rows' space; trouble here undoes no commit."""
+        try:
+            while not self._refusal and len(dropped := self._memory.compact()):
+                with self._database.transaction() as connection:
+                    purge(connection, dropped)
+            if not self._refusal:
+                self._database.checkpoint()
+        except (StorageFull, CollectionBusy):
+            return  # the space is given back when the collection is opened next
+        except Exception as error:
+            self._refuse(error)
+
+    def _refuse(self, error: BaseException) -> None:
+        # After a failed sync nobody knows what is on disk, and memory may lag behind: opening again tells.
+        self._refusal = StorageFailed(
+            f"{self._database.path}: writing stopped, open it again; cause: {error!r}"
+        )
+
+    def close(self) -> bool | None:
+        """Whether all writes went well, once the running one has ended; None if closed before."""
+        with self._lock:
+            if isinstance(self._refusal, CollectionClosed):
+                return None
+            healthy = self._refusal is None
+            self._refusal = CollectionClosed(f"{self._database.path.parent} is closed")
+            return healthy

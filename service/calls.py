@@ -1,0 +1,196 @@
+"""What the clients ask: each function builds the requests of one call and says how its replies are read.
+
+Both clients take their methods from here, so these are also the signatures and the documentation of
+`Client` and `AsyncClient`. D = dimensions of the model's vectors, N = entries.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import ArrayLike
+
+from ..errors import InvalidInput
+from ..proto.polylens.v1 import collection_pb2, embed_pb2, info_pb2, search_pb2
+from . import converters as to
+from .chunks import LIMITS, Book, Picture, picture_bytes
+from .encoding import object_to_json
+from .records import (
+    CollectionInfo,
+    IdQuery,
+    ImageQuery,
+    Point,
+    Query,
+    SearchResult,
+    ServerInfo,
+    StoredPoint,
+    TextQuery,
+    Vector,
+    VectorQuery,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """Requests of one method, to be sent in order, and how their replies become the result."""
+
+    method: str
+    requests: Iterable[Message]
+    read: Callable[[Sequence[Any]], Result]
+    note: Callable[[Any], None] = lambda reply: None  # called with each reply as it comes
+
+
+def search(
+    text: str | None = None,
+    *,
+    image: Picture | None = None,
+    id: str | None = None,
+    vector: ArrayLike | None = None,
+    k: int = 10,
+    collection: str = "",
+    filter: Mapping[str, Any] | None = None,
+) -> Call[SearchResult]:
+    """The `k` stored points nearest to one of text, image, id of a stored point, and vector, best first.
+
+    `collection` may be left out if the server has only one. `filter` is a condition on the metadata.
+    """
+    given: list[Query] = []
+    if text is not None:
+        given.append(TextQuery(text))
+    if image is not None:
+        given.append(ImageQuery(picture_bytes(image)))
+    if id is not None:
+        given.append(IdQuery(id))
+    if vector is not None:
+        given.append(VectorQuery(np.asarray(vector, np.float32)))
+    if len(given) != 1:
+        raise InvalidInput(f"search for one of text, image, id and vector; got {len(given)} of them")
+    request = search_pb2.SearchRequest(
+        collection=collection,
+        query=to.query_to_proto(given[0]),
+        k=k,
+        filter_json=object_to_json(filter or {}),
+    )
+    return Call("Search", [request], lambda replies: to.search_result_from_proto(replies[0]))
+
+
+def embed_texts(texts: Sequence[str]) -> Call[Vector]:
+    """A unit vector for each text, (N, D) float32; raises `BatchError` if some text has none."""
+    book = Book(len(texts))
+    entries = ((position, text, len(text.encode())) for position, text in enumerate(texts))
+    requests = (embed_pb2.EmbedTextsRequest(texts=chunk) for chunk in book.chunks(entries))
+    return Call("EmbedTexts", requests, book.vectors)
+
+
+def embed_images(images: Sequence[Picture]) -> Call[Vector]:
+    """A unit vector for each image, (N, D) float32; raises `BatchError` if some image has none."""
+    book = Book(len(images))
+    requests = (embed_pb2.EmbedImagesRequest(images=chunk) for chunk in book.chunks(book.pictures(images)))
+    return Call("EmbedImages", requests, book.vectors)
+
+
+def upsert(
+    ids: Sequence[str],
+    *,
+    collection: str,
+    images: Sequence[Picture] | None = None,
+    vectors: ArrayLike | None = None,
+    metadata: Sequence[Mapping[str, Any]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Call[int]:
+    """How many points were stored, from images or from vectors (N, D) of the server's model.
+
+    Raises `BatchError` if some could not be; the others are stored then. `progress` is called with the number
+    of points that each reply of the server is about.
+    """
+    if (images is None) == (vectors is None):
+        raise InvalidInput("give either images or vectors")
+    book = Book(len(ids))
+    contents: Any = images if images is not None else np.asarray(vectors, np.float32)
+    for name, values in (("images or vectors", contents), ("metadata", metadata)):
+        if values is not None and len(values) != len(ids):
+            raise InvalidInput(f"{len(ids)} ids, but {len(values)} {name}")
+
+    def points() -> Iterator[tuple[int, collection_pb2.Point, int]]:
+        entries = (
+            book.pictures(contents) if images is not None else ((i, v, 0) for i, v in enumerate(contents))
+        )
+        for position, content, _ in entries:
+            extra = metadata[position] if metadata is not None else {}
+            with book.fault_of(position):
+                message = to.point_to_proto(Point(ids[position], content, extra))
+                yield position, message, message.ByteSize()
+
+    requests = (
+        collection_pb2.UpsertPointsStreamRequest(chunk=number, collection=collection, points=chunk)
+        for number, chunk in enumerate(book.chunks(points()))
+    )
+
+    def note(reply: collection_pb2.UpsertPointsStreamResponse) -> None:
+        if progress is not None:
+            progress(reply.stored + len(reply.errors))
+
+    return Call("UpsertPointsStream", requests, book.stored, note)
+
+
+def delete(ids: Sequence[str], *, collection: str) -> Call[int]:
+    """How many of the points existed and are gone now."""
+    requests = [collection_pb2.DeletePointsRequest(collection=collection, ids=part) for part in _parts(ids)]
+    return Call("DeletePoints", requests, lambda replies: sum(reply.deleted for reply in replies))
+
+
+def get(ids: Sequence[str], *, collection: str, vectors: bool = False) -> Call[list[StoredPoint | None]]:
+    """The point of each id, in order, or None; with its unit vector (D,) float32 if asked for."""
+    requests = [
+        collection_pb2.GetPointsRequest(collection=collection, ids=part, with_vectors=vectors)
+        for part in _parts(ids)
+    ]
+    return Call(
+        "GetPoints", requests, lambda replies: [p for r in replies for p in to.stored_from_proto(r.points)]
+    )
+
+
+def count(*, collection: str) -> Call[int]:
+    """How many points the collection has."""
+    request = collection_pb2.CountPointsRequest(collection=collection)
+    return Call("CountPoints", [request], lambda replies: int(replies[0].count))
+
+
+def collections() -> Call[list[CollectionInfo]]:
+    """All collections by name."""
+    request = collection_pb2.ListCollectionsRequest()
+    return Call(
+        "ListCollections", [request], lambda replies: [*map(to.collection_from_proto, replies[0].collections)]
+    )
+
+
+def collection(name: str) -> Call[CollectionInfo]:
+    """One collection by name."""
+    request = collection_pb2.GetCollectionRequest(name=name)
+    return Call("GetCollection", [request], lambda replies: to.collection_from_proto(replies[0].collection))
+
+
+def create_collection(name: str, *, exist_ok: bool = False) -> Call[CollectionInfo]:
+    """A new, empty collection for vectors of the server's model."""
+    request = collection_pb2.CreateCollectionRequest(name=name, exist_ok=exist_ok)
+    return Call(
+        "CreateCollection", [request], lambda replies: to.collection_from_proto(replies[0].collection)
+    )
+
+
+def drop_collection(name: str) -> Call[None]:
+    """Deletes the collection and every point in it."""
+    return Call("DropCollection", [collection_pb2.DropCollectionRequest(name=name)], lambda replies: None)
+
+
+def info() -> Call[ServerInfo]:
+    """The server's model, its fingerprint and its limits."""
+    return Call("GetInfo", [info_pb2.GetInfoRequest()], lambda replies: to.info_from_proto(replies[0]))
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + LIMITS.max_items] for start in range(0, len(ids), LIMITS.max_items))

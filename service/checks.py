@@ -1,0 +1,69 @@
+"""What a request must satisfy before it costs anything. D = dimensions of the model's vectors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..errors import InvalidInput
+from .errors import InvalidField, TooLarge
+from .records import Vector
+from .settings import Limits
+
+SHORTEST = 1e-6  # vectors shorter than this have no direction worth the name in float32
+
+
+def check_text(text: str, limits: Limits) -> str:
+    """The text, unless it is blank or has too many bytes."""
+    if not text.strip():
+        raise InvalidInput("the text is empty")
+    if (size := len(text.encode())) > limits.max_text_bytes:
+        raise TooLarge(f"the text has {size} bytes; at most {limits.max_text_bytes} are accepted")
+    return text
+
+
+def check_image(image: bytes, limits: Limits) -> bytes:
+    """The encoded picture, unless it is empty or has too many bytes."""
+    if not image:
+        raise InvalidInput("the image is empty")
+    if len(image) > limits.max_image_bytes:
+        raise TooLarge(f"the image has {len(image)} bytes; at most {limits.max_image_bytes} are accepted")
+    return image
+
+
+def unit_vector(vector_D: Vector, dim: int) -> Vector:
+    """The vector at unit length, (D,) float32."""
+    if vector_D.shape != (dim,):
+        raise InvalidInput(f"the vector has shape {vector_D.shape}, the model's have ({dim},)")
+    if not np.isfinite(vector_D).all():
+        raise InvalidInput("the vector has NaN or infinite numbers")
+    wide_D = vector_D.astype(np.float64)  # squares of float32 numbers may overflow float32
+    length = float(np.sqrt(wide_D @ wide_D))
+    if length < SHORTEST:
+        raise InvalidInput(f"the vector has length {length:.3g}, too short to have a direction")
+    return (wide_D / length).astype(np.float32)
+
+
+def check_id(id: str, limits: Limits) -> str:
+    """The id, unless it is empty or too long."""
+    size = len(id.encode())
+    if not 1 <= size <= limits.max_id_bytes:
+        raise InvalidInput(f"the id has {size} bytes, not 1 to {limits.max_id_bytes}")
+    return id
+
+
+def check_count(count: int, field: str, limits: Limits) -> None:
+    """Refuses a list of more entries than one request may have."""
+    if count > limits.max_items:
+        raise TooLarge(f"{field}: {count} entries; at most {limits.max_items} are accepted")
+
+
+@contextmanager
+def blame(field: str) -> Iterator[None]:
+    """Says which field of the request an `InvalidInput` raised inside is about."""
+    try:
+        yield
+    except InvalidField:
+        raise
+    except InvalidInput as error:
+        raise InvalidField(field, str(error)) from error

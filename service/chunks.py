@@ -1,0 +1,113 @@
+"""Cuts long lists into requests, and finds the way back from a reply to the caller's own positions.
+
+D = dimensions of the model's vectors, N = entries.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InvalidInput
+from .converters import embeddings_from_proto, faults_from_proto
+from .errors import BatchError
+from .records import Fault, Vector
+from .settings import Limits
+
+Entry = TypeVar("Entry")
+Picture = str | Path | bytes | Image.Image
+LIMITS = Limits()
+CHUNK_BYTES = 4 << 20  # big enough to fill a batch, small enough to be acknowledged soon
+CHUNK_ENTRIES = 64
+INVALID_ARGUMENT = 3
+
+
+class Book:
+    """Which of `total` entries went into which request, and what is known to be wrong with them."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._places: list[list[int]] = []  # of each request, the position of each of its entries
+        self._faults: list[Fault] = []
+
+    def chunks(self, entries: Iterable[tuple[int, Entry, int]]) -> Iterator[list[Entry]]:
+        """The entries in lists for one request each. An entry comes with its position and its bytes."""
+        chunk: list[Entry] = []
+        places: list[int] = []
+        size = 0
+        for position, entry, cost in entries:
+            if chunk and (len(chunk) == CHUNK_ENTRIES or size + cost > CHUNK_BYTES):
+                self._places.append(places)
+                yield chunk
+                chunk, places, size = [], [], 0
+            chunk.append(entry)
+            places.append(position)
+            size += cost
+        if chunk:
+            self._places.append(places)
+            yield chunk
+
+    def pictures(self, images: Sequence[Picture]) -> Iterator[tuple[int, bytes, int]]:
+        """Position, bytes and their number of each image that can be read; the others become faults."""
+        for position, image in enumerate(images):
+            with self.fault_of(position):
+                data = picture_bytes(image)
+                yield position, data, len(data)
+
+    @contextmanager
+    def fault_of(self, position: int) -> Iterator[None]:
+        """Puts an `InvalidInput` raised inside down as the entry's fault."""
+        try:
+            yield
+        except InvalidInput as error:
+            self._faults.append(Fault(position, INVALID_ARGUMENT, str(error)))
+
+    def vectors(self, replies: Sequence[Any]) -> Vector:
+        """The vectors of embedding replies, (N, D) float32; raises `BatchError` if some are missing."""
+        rows: dict[int, Vector] = {}
+        for places, reply in zip(self._places, replies, strict=True):
+            for position, embedding in zip(places, embeddings_from_proto(reply.embeddings), strict=True):
+                if embedding is not None:
+                    rows[position] = embedding.vector_D
+        dim = len(next(iter(rows.values()))) if rows else 0
+        vectors_ND = np.full((self._total, dim), np.nan, np.float32)
+        for position, row_D in rows.items():
+            vectors_ND[position] = row_D
+        self._raise_faults(replies, vectors_ND)
+        return vectors_ND
+
+    def stored(self, replies: Sequence[Any]) -> int:
+        """How many points upsert replies say are stored; raises `BatchError` if some are not."""
+        stored = sum(int(reply.stored) for reply in replies)
+        self._raise_faults(replies, stored)
+        return stored
+
+    def _raise_faults(self, replies: Sequence[Any], result: Any) -> None:
+        for places, reply in zip(self._places, replies, strict=True):
+            for fault in faults_from_proto(reply.errors):
+                self._faults.append(Fault(places[fault.index], fault.code, fault.message))
+        if self._faults:
+            raise BatchError(sorted(self._faults, key=lambda fault: fault.index), self._total, result)
+
+
+def picture_bytes(image: Picture) -> bytes:
+    """The encoded picture: of a path the file's bytes, of a PIL image a PNG."""
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        image = buffer.getvalue()
+    elif isinstance(image, str | Path):
+        path = Path(image)
+        try:
+            image = path.read_bytes()
+        except OSError as error:
+            raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
+    elif not isinstance(image, bytes):
+        raise InvalidInput(f"an image is a path, bytes or a PIL image, not {type(image).__name__}")
+    if len(image) > LIMITS.max_image_bytes:
+        raise InvalidInput(f"the image has {len(image)} bytes; at most {LIMITS.max_image_bytes} are accepted")
+    return image

@@ -1,0 +1,249 @@
+"""Clients of a polylens server, for ordinary and for asynchronous code.
+
+client = Client("localhost:51000")
+for hit in client.search("a red apple", k=10):
+    print(hit.id, hit.score, hit.metadata)
+"""
+
+import asyncio
+import functools
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from . import calls
+from .calls import Call
+from .errors import RemoteError
+from .methods import METHODS, SECONDS, only_reads, path
+from .settings import Limits
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+TARGET = "localhost:51000"
+UNACKNOWLEDGED = 4  # chunks of a stream that may be under way at once
+
+SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [
+                {"service": method.containing_service.full_name, "method": method.name}
+                for method in METHODS.values()
+                if only_reads(method)
+            ],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+}
+OPTIONS = [
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.max_send_message_length", Limits().max_message_bytes),
+    ("grpc.max_receive_message_length", Limits().max_message_bytes),
+]
+
+
+class _Stubs:
+    """The methods of a server, whichever kind of channel leads to it, and what both clients do alike."""
+
+    def __init__(self, channel: Any, target: str, timeout: float | None) -> None:
+        self.channel, self._target, self._timeout = channel, target, timeout
+        self._stubs = {name: _stub(channel, method) for name, method in METHODS.items()}
+
+    def send(self, call: Call[Any], request: Message) -> Any:
+        """The reply, or what can be awaited for it."""
+        seconds = SECONDS[METHODS[call.method].containing_service.name]
+        return self._stubs[call.method](request, timeout=seconds if self._timeout is None else self._timeout)
+
+    def stream(self, call: Call[Any], requests: Any) -> Any:
+        """An iterator over the replies, ordinary or asynchronous like the requests."""
+        return self._stubs[call.method](requests)
+
+    def error(self, error: Any) -> RemoteError:
+        """What the server, or the failure to reach it, says."""
+        trailers = dict(error.trailing_metadata() or ())
+        pushback = trailers.get("grpc-retry-pushback-ms")
+        message = error.details() or "no reason given"
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            message = f"{self._target}: {message}"
+        return RemoteError(error.code().name, message, retry_after=int(pushback) / 1000 if pushback else None)
+
+
+def _stub(channel: Any, method: MethodDescriptor) -> Any:
+    make = channel.stream_stream if method.client_streaming else channel.unary_unary
+    reply = GetMessageClass(method.output_type)
+    return make(path(method), request_serializer=_serialize, response_deserializer=reply.FromString)
+
+
+def _serialize(request: Message) -> bytes:
+    return request.SerializeToString()
+
+
+def _method(build: Callable[P, Call[Result]]) -> Callable[Concatenate["Client", P], Result]:
+    @functools.wraps(build)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return self.run(build(*args, **kwargs))
+
+    return method
+
+
+def _async_method(
+    build: Callable[P, Call[Result]],
+) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, Result]]:
+    @functools.wraps(build)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return await self.run(build(*args, **kwargs))
+
+    return method
+
+
+class Client:
+    """Asks a server; safe to use from any number of threads. Its methods are the functions of `calls`."""
+
+    def __init__(self, target: str = TARGET, *, timeout: float | None = None) -> None:
+        self._stubs = _Stubs(grpc.insecure_channel(target, options=OPTIONS), target, timeout)
+
+    search = _method(calls.search)
+    embed_texts = _method(calls.embed_texts)
+    embed_images = _method(calls.embed_images)
+    upsert = _method(calls.upsert)
+    delete = _method(calls.delete)
+    get = _method(calls.get)
+    count = _method(calls.count)
+    collections = _method(calls.collections)
+    collection = _method(calls.collection)
+    create_collection = _method(calls.create_collection)
+    drop_collection = _method(calls.drop_collection)
+    info = _method(calls.info)
+
+    def run(self, call: Call[Result]) -> Result:
+        """The result of a call built by one of the functions of `calls`."""
+        replies = []
+        try:
+            for reply in self._stream(call) if METHODS[call.method].client_streaming else self._unary(call):
+                call.note(reply)
+                replies.append(reply)
+        except grpc.RpcError as error:
+            raise self._stubs.error(error) from error
+        return call.read(replies)
+
+    def _unary(self, call: Call[Any]) -> Iterator[Any]:
+        return (self._stubs.send(call, request) for request in call.requests)
+
+    def _stream(self, call: Call[Any]) -> Iterator[Any]:
+        room = threading.Semaphore(UNACKNOWLEDGED)
+        over = threading.Event()
+        faults: list[Exception] = []
+
+        def requests() -> Iterator[Message]:  # runs in a thread of gRPC, which hides what it raises
+            try:
+                for request in call.requests:
+                    room.acquire()
+                    if over.is_set():
+                        return
+                    yield request
+            except Exception as error:
+                faults.append(error)
+
+        try:
+            for reply in self._stubs.stream(call, requests()):
+                room.release()
+                yield reply
+        finally:
+            over.set()
+            room.release()
+        if faults:
+            raise faults[0]
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._stubs.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Asks a server without holding up the event loop. Its methods are the functions of `calls`, awaited."""
+
+    def __init__(self, target: str = TARGET, *, timeout: float | None = None) -> None:
+        self._stubs = _Stubs(grpc.aio.insecure_channel(target, options=OPTIONS), target, timeout)
+
+    search = _async_method(calls.search)
+    embed_texts = _async_method(calls.embed_texts)
+    embed_images = _async_method(calls.embed_images)
+    upsert = _async_method(calls.upsert)
+    delete = _async_method(calls.delete)
+    get = _async_method(calls.get)
+    count = _async_method(calls.count)
+    collections = _async_method(calls.collections)
+    collection = _async_method(calls.collection)
+    create_collection = _async_method(calls.create_collection)
+    drop_collection = _async_method(calls.drop_collection)
+    info = _async_method(calls.info)
+
+    async def run(self, call: Call[Result]) -> Result:
+        """The result of a call built by one of the functions of `calls`."""
+        replies = []
+        streamed = METHODS[call.method].client_streaming
+        try:
+            async for reply in self._stream(call) if streamed else self._unary(call):
+                call.note(reply)
+                replies.append(reply)
+        except grpc.RpcError as error:
+            raise self._stubs.error(error) from error
+        return call.read(replies)
+
+    async def _unary(self, call: Call[Any]) -> AsyncIterator[Any]:
+        async for request in _in_threads(call.requests):
+            yield await self._stubs.send(call, request)
+
+    async def _stream(self, call: Call[Any]) -> AsyncIterator[Any]:
+        room = asyncio.Semaphore(UNACKNOWLEDGED)
+        faults: list[Exception] = []
+
+        async def requests() -> AsyncIterator[Message]:  # runs in a task of gRPC, which hides what it raises
+            try:
+                async for request in _in_threads(call.requests):
+                    await room.acquire()
+                    yield request
+            except Exception as error:
+                faults.append(error)
+
+        async for reply in self._stubs.stream(call, requests()):
+            room.release()
+            yield reply
+        if faults:
+            raise faults[0]
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._stubs.channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+async def _in_threads(requests: Iterable[Message]) -> AsyncIterator[Message]:
+    """The requests, built in a thread: building one may read files."""
+    iterator = iter(requests)
+    while (request := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield request

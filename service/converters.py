@@ -1,0 +1,220 @@
+"""Pure conversions between messages and records, in pairs `x_to_proto` and `x_from_proto`.
+
+A server reads requests and writes replies with them, a client the other way round.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+
+from ..errors import InvalidInput, PolylensError
+from ..proto.polylens.v1 import collection_pb2, embed_pb2, info_pb2, search_pb2, types_pb2
+from .checks import blame
+from .encoding import object_from_json, object_to_json, vector_from_bytes, vector_to_bytes
+from .errors import InvalidField
+from .records import (
+    CollectionInfo,
+    Embedding,
+    Fault,
+    Hit,
+    IdQuery,
+    ImageQuery,
+    ModelInfo,
+    Point,
+    Query,
+    SearchResult,
+    ServerInfo,
+    StoredPoint,
+    TextQuery,
+    Timings,
+    VectorQuery,
+)
+from .settings import Limits
+
+
+def query_to_proto(query: Query) -> search_pb2.Query:
+    match query:
+        case TextQuery(text):
+            return search_pb2.Query(text=text)
+        case ImageQuery(image):
+            return search_pb2.Query(image=image)
+        case IdQuery(id):
+            return search_pb2.Query(id=id)
+        case VectorQuery(vector_D):
+            return search_pb2.Query(vector=vector_to_bytes(vector_D))
+
+
+def query_from_proto(message: search_pb2.Query) -> Query:
+    match message.WhichOneof("kind"):
+        case "text":
+            return TextQuery(message.text)
+        case "image":
+            return ImageQuery(message.image)
+        case "id":
+            return IdQuery(message.id)
+        case "vector":
+            with blame("query.vector"):
+                return VectorQuery(vector_from_bytes(message.vector))
+    raise InvalidField("query", "one of text, image, id and vector is needed")
+
+
+def timings_to_proto(timings: Timings) -> types_pb2.Timings:
+    return types_pb2.Timings(
+        prepare_ms=timings.prepare_ms,
+        queue_ms=timings.queue_ms,
+        encode_ms=timings.encode_ms,
+        store_ms=timings.store_ms,
+        total_ms=timings.total_ms,
+    )
+
+
+def timings_from_proto(message: types_pb2.Timings) -> Timings:
+    return Timings(
+        message.prepare_ms, message.queue_ms, message.encode_ms, message.store_ms, message.total_ms
+    )
+
+
+def search_result_to_proto(result: SearchResult) -> search_pb2.SearchResponse:
+    return search_pb2.SearchResponse(
+        hits=[
+            search_pb2.Hit(id=hit.id, score=hit.score, metadata_json=object_to_json(hit.metadata))
+            for hit in result.hits
+        ],
+        truncated=result.truncated,
+        model_fingerprint=result.fingerprint,
+        timings=timings_to_proto(result.timings),
+        collection=result.collection,
+    )
+
+
+def search_result_from_proto(message: search_pb2.SearchResponse) -> SearchResult:
+    return SearchResult(
+        [Hit(hit.id, hit.score, object_from_json(hit.metadata_json)) for hit in message.hits],
+        message.collection,
+        message.model_fingerprint,
+        message.truncated,
+        timings_from_proto(message.timings),
+    )
+
+
+def faults_to_proto(faults: Iterable[Fault]) -> list[types_pb2.ItemError]:
+    return [types_pb2.ItemError(index=one.index, code=one.code, message=one.message) for one in faults]
+
+
+def faults_from_proto(messages: Iterable[types_pb2.ItemError]) -> list[Fault]:
+    return [Fault(one.index, one.code, one.message) for one in messages]
+
+
+def embeddings_to_proto(embeddings: Iterable[Embedding | None]) -> list[embed_pb2.Embedding]:
+    return [
+        embed_pb2.Embedding(vector=vector_to_bytes(one.vector_D), truncated=one.truncated)
+        if one is not None
+        else embed_pb2.Embedding()
+        for one in embeddings
+    ]
+
+
+def embeddings_from_proto(messages: Iterable[embed_pb2.Embedding]) -> list[Embedding | None]:
+    return [
+        Embedding(vector_from_bytes(one.vector), one.truncated) if one.vector else None for one in messages
+    ]
+
+
+def point_to_proto(point: Point) -> collection_pb2.Point:
+    metadata = object_to_json(point.metadata)
+    if isinstance(point.content, bytes):
+        return collection_pb2.Point(id=point.id, image=point.content, metadata_json=metadata)
+    return collection_pb2.Point(id=point.id, vector=vector_to_bytes(point.content), metadata_json=metadata)
+
+
+def points_from_proto(
+    messages: Iterable[collection_pb2.Point], limits: Limits
+) -> list[Point | PolylensError]:
+    """A point for each message, or the error that keeps it from being one: its neighbours are unaffected."""
+    points: list[Point | PolylensError] = []
+    for message in messages:
+        try:
+            points.append(_point_from_proto(message, limits))
+        except PolylensError as error:
+            points.append(error)
+    return points
+
+
+def _point_from_proto(message: collection_pb2.Point, limits: Limits) -> Point:
+    with blame("metadata_json"):
+        metadata = object_from_json(message.metadata_json, limits.max_metadata_bytes)
+    match message.WhichOneof("content"):
+        case "image":
+            return Point(message.id, message.image, metadata)
+        case "vector":
+            with blame("vector"):
+                return Point(message.id, vector_from_bytes(message.vector), metadata)
+    raise InvalidInput("one of image and vector is needed")
+
+
+def stored_to_proto(
+    ids: Sequence[str], points: Sequence[StoredPoint | None]
+) -> list[collection_pb2.StoredPoint]:
+    return [
+        collection_pb2.StoredPoint(id=id)
+        if point is None
+        else collection_pb2.StoredPoint(
+            id=id,
+            found=True,
+            vector=b"" if point.vector_D is None else vector_to_bytes(point.vector_D),
+            metadata_json=object_to_json(point.metadata),
+        )
+        for id, point in zip(ids, points, strict=True)
+    ]
+
+
+def stored_from_proto(messages: Iterable[collection_pb2.StoredPoint]) -> list[StoredPoint | None]:
+    return [
+        StoredPoint(
+            one.id,
+            object_from_json(one.metadata_json),
+            vector_from_bytes(one.vector) if one.vector else None,
+        )
+        if one.found
+        else None
+        for one in messages
+    ]
+
+
+def collection_to_proto(info: CollectionInfo) -> collection_pb2.Collection:
+    return collection_pb2.Collection(
+        name=info.name,
+        dim=info.dim,
+        model_fingerprint=info.fingerprint,
+        count=info.count,
+        problem=info.problem,
+    )
+
+
+def collection_from_proto(message: collection_pb2.Collection) -> CollectionInfo:
+    return CollectionInfo(
+        message.name, message.dim, message.model_fingerprint, message.count, message.problem
+    )
+
+
+def info_to_proto(info: ServerInfo) -> info_pb2.GetInfoResponse:
+    model, limits = info.model, info.limits
+    return info_pb2.GetInfoResponse(
+        version=info.version,
+        model=info_pb2.Model(
+            name=model.name,
+            fingerprint=model.fingerprint,
+            dim=model.dim,
+            max_text_tokens=model.max_text_tokens,
+            logit_scale=model.logit_scale,
+        ),
+        limits=info_pb2.Limits(**asdict(limits)),
+    )
+
+
+def info_from_proto(message: info_pb2.GetInfoResponse) -> ServerInfo:
+    model, limits = message.model, message.limits
+    return ServerInfo(
+        message.version,
+        ModelInfo(model.name, model.fingerprint, model.dim, model.max_text_tokens, model.logit_scale),
+        Limits(**{one.name: getattr(limits, one.name) for one in fields(Limits)}),
+    )

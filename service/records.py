@@ -1,0 +1,180 @@
+"""What the engine and the clients take and give. D = dimensions of the model's vectors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import Limits
+
+Vector = NDArray[np.float32]
+Metadata = Mapping[str, Any]
+
+
+class Encoder(Protocol):
+    """What the engine asks of a model; `polylens.clip.Encoder` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def logit_scale(self) -> float: ...
+    @property
+    def max_text_tokens(self) -> int: ...
+    def prepare_image(self, image: Any, /) -> Any: ...
+    def prepare_text(self, text: str, /) -> Any: ...
+    def text_truncated(self, text: str, /) -> bool: ...
+    def embed_pixels(self, pixels: Any, /) -> Vector: ...
+    def embed_ids(self, ids: Any, /) -> Vector: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuery:
+    image: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IdQuery:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorQuery:
+    vector_D: Vector
+
+
+Query = TextQuery | ImageQuery | IdQuery | VectorQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What to store under an id: a vector (D,), or an encoded picture that gives one."""
+
+    id: str
+    content: bytes | Vector
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A stored point; its unit vector (D,) float32 only if asked for."""
+
+    id: str
+    metadata: Metadata
+    vector_D: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failed entry of a batch: its position, the gRPC status code as a number, the reason."""
+
+    index: int
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds in each stage; of a batch, those of its slowest entry."""
+
+    prepare_ms: float = 0.0
+    queue_ms: float = 0.0
+    encode_ms: float = 0.0
+    store_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A unit vector (D,) float32, and whether the text was longer than the model reads."""
+
+    vector_D: Vector
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An embedding for each entry, in order, or None where `errors` has the entry's error."""
+
+    embeddings: Sequence[Embedding | None]
+    errors: Mapping[int, Exception]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A stored point and the cosine of its vector with the query's, in [-1, 1]."""
+
+    id: str
+    score: float
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The hits, best first, and where and with which model they were found."""
+
+    hits: Sequence[Hit]
+    collection: str
+    fingerprint: str
+    truncated: bool = False
+    timings: Timings = Timings()
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """How many points were stored; `errors` has the errors of the others."""
+
+    stored: int
+    errors: Mapping[int, Exception]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection: the dimensions and model of its vectors, how many it has, why it cannot be used if so."""
+
+    name: str
+    dim: int
+    fingerprint: str
+    count: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model a server runs."""
+
+    name: str
+    fingerprint: str
+    dim: int
+    max_text_tokens: int
+    logit_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server is and what it accepts."""
+
+    version: str
+    model: ModelInfo
+    limits: Limits

@@ -1,0 +1,111 @@
+"""A gRPC server around an engine."""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from .engine import Engine
+from .errors import CannotListen
+from .health import Health
+from .interceptor import Interceptor
+from .methods import SECONDS, SERVICES
+from .servicer import add_to_server
+from .settings import Limits, Settings
+
+MAX_CALLS = 256
+OPTIONS = [
+    ("grpc.max_receive_message_length", Limits().max_message_bytes),
+    ("grpc.max_send_message_length", Limits().max_message_bytes),
+    ("grpc.max_metadata_size", 8192),
+    ("grpc.absolute_max_metadata_size", 16384),
+    ("grpc.max_concurrent_streams", 128),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.max_connection_idle_ms", 900_000),
+    ("grpc.max_connection_age_ms", 1_800_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.so_reuseport", 0),  # by default two servers share a port silently
+]
+
+
+class Server:
+    """Takes the port when it is made, so that a port in use fails before a model is loaded for minutes."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.insecure and not is_loopback(settings.host):
+            raise CannotListen(
+                f"{settings.host} can be reached from other machines and nothing is encrypted or checked; "
+                "add --insecure if that is meant"
+            )
+        self._settings = settings
+        self._server = grpc.aio.server(
+            interceptors=[Interceptor(SECONDS)], options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            self.port: int = self._server.add_insecure_port(f"{host}:{settings.port}")
+        except RuntimeError as error:
+            raise CannotListen(
+                f"cannot listen on {host}:{settings.port}: it is in use or not an address of this machine"
+            ) from error
+        self.address = f"{host}:{self.port}"
+        self._health: Health | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self, engine: Engine) -> None:
+        """Returns when the server answers and a canary has come through."""
+        add_to_server(engine, self._server)
+        names = [service.full_name for service in SERVICES]
+        self._health = Health(engine, names)
+        await self._health.add_to_server(self._server)
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+        await self._server.start()
+        await self._health.begin()
+        self._watch = asyncio.create_task(self._health.watch())
+
+    async def drain(self) -> None:
+        """Tells balancers to look elsewhere, gives them time to, then finishes the calls under way."""
+        if self._health is not None:
+            await self._health.drain()
+            await asyncio.sleep(self._settings.drain_seconds)
+        await self.stop(self._settings.grace_seconds)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuses new calls; those under way are cancelled after the grace."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        await self._server.stop(grace_seconds)
+
+
+@asynccontextmanager
+async def serving(server: Server, engine: Engine) -> AsyncIterator[None]:
+    """Opens the engine and serves it; drains and closes both at the end."""
+    try:
+        async with engine:
+            try:
+                await server.start(engine)
+                yield
+            finally:
+                await server.drain()
+    finally:
+        await server.stop(0)  # gives the port back even when nothing was started
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

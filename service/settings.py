@@ -1,0 +1,50 @@
+"""What can be set about a server, and what it accepts in one request."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a server accepts in one request; more is refused. The figures bound what one request can cost."""
+
+    max_message_bytes: int = 16 << 20
+    max_image_bytes: int = 15 << 20  # leaves room for the rest of a message
+    max_text_bytes: int = 32 << 10
+    max_items: int = 256
+    max_k: int = 1000
+    max_id_bytes: int = 256
+    max_metadata_bytes: int = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a server runs; every field is a flag of `polylens serve` and a variable POLYLENS_<FIELD>."""
+
+    model: str = "mini"
+    head: str = "C"
+    data: Path = Path("polylens-data")
+    host: str = "127.0.0.1"
+    port: int = 51000
+    insecure: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    max_batch: int = 32
+    max_wait_ms: float = 2.0
+    max_queue: int = 1024
+    workers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    drain_seconds: float = 2.0
+    grace_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise InvalidInput(f"port is {self.port}, not from 0 (any free port) to 65535")
+        for name, least in {"max_batch": 1, "workers": 1, "max_queue": Limits().max_items}.items():
+            if getattr(self, name) < least:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, not at least {least}")
+        for name in ("max_wait_ms", "drain_seconds", "grace_seconds"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInput(f"{name} is {getattr(self, name)}, not zero or more")

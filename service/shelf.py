@@ -1,0 +1,122 @@
+"""The collections of one model: what the engine's threads do with a store. Nothing here is asynchronous.
+
+D = dimensions of the model's vectors.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import InvalidInput, PolylensError
+from ..index.collection import Collection
+from ..index.errors import CollectionNotFound, FingerprintMismatch
+from ..index.filters import Filter
+from ..index.store import Store
+from ..index.validation import MAX_K
+from .errors import InvalidField, PointNotFound
+from .records import CollectionInfo, Hit, Point, StoredPoint, Vector
+
+Row = tuple[int, Point, Vector]  # position in the request, point, its unit vector
+
+
+class Shelf:
+    """Opens, makes and drops collections for the model of this width and fingerprint."""
+
+    def __init__(self, store: Store, dim: int, fingerprint: str) -> None:
+        self.store, self._dim, self._fingerprint = store, dim, fingerprint
+
+    def open(self, name: str) -> Collection:
+        """The collection, if this model filled it; refused otherwise."""
+        collection = self.store.open(name)
+        if problem := self._problem(collection):
+            raise FingerprintMismatch(f"collection {name!r} cannot be used: {problem}")
+        return collection
+
+    def open_or_only(self, name: str) -> Collection:
+        """The collection, or the only one there is if the name is empty."""
+        if name:
+            return self.open(name)
+        names = [entry.name for entry in self.store.list()]
+        if not names:
+            raise CollectionNotFound("there are no collections yet")
+        if len(names) > 1:
+            raise InvalidField("collection", f"there are several, name one of: {', '.join(names[:20])}")
+        return self.open(names[0])
+
+    def create(self, name: str, exist_ok: bool) -> CollectionInfo:
+        """The new, empty collection; with `exist_ok` also an existing one of this model."""
+        if exist_ok:
+            try:
+                return self._info(self.open(name))
+            except CollectionNotFound:
+                pass
+        return self._info(
+            self.store.create(name, dim=self._dim, fingerprint=self._fingerprint, exist_ok=exist_ok)
+        )
+
+    def info(self, name: str) -> CollectionInfo:
+        """One collection, whichever model filled it."""
+        return self._info(self.store.open(name))
+
+    def infos(self) -> list[CollectionInfo]:
+        """All collections by name, with the problem of those that cannot be used."""
+        return [
+            CollectionInfo(entry.name, 0, "", 0, _reason(entry.error))
+            if entry.collection is None
+            else self._info(entry.collection)
+            for entry in self.store.list()
+        ]
+
+    def _info(self, one: Collection) -> CollectionInfo:
+        return CollectionInfo(one.path.name, one.dim, one.fingerprint, one.count(), self._problem(one))
+
+    def _problem(self, collection: Collection) -> str:
+        if collection.fingerprint == self._fingerprint:
+            return ""
+        return (
+            f"it was filled by the model with fingerprint {collection.fingerprint:.16}…, "
+            f"this server runs {self._fingerprint:.16}…"
+        )
+
+
+def search(collection: Collection, vector_D: Vector, k: int, condition: Filter | None) -> list[Hit]:
+    """The best `k` points, best first."""
+    (hits,) = collection.search(vector_D[np.newaxis], min(k, MAX_K), condition)
+    return [Hit(hit.id, hit.score, hit.metadata) for hit in hits]
+
+
+def vector_of(collection: Collection, id: str) -> Vector:
+    """The unit vector (D,) stored under the id."""
+    (record,) = collection.get([id])
+    if record is None or record.vector is None:
+        raise PointNotFound(id)
+    return record.vector
+
+
+def get(collection: Collection, ids: Sequence[str], vectors: bool) -> list[StoredPoint | None]:
+    """The point of each id, or None."""
+    records = collection.get(ids, vectors)
+    return [None if one is None else StoredPoint(one.id, one.metadata, one.vector) for one in records]
+
+
+def write(collection: Collection, rows: Sequence[Row]) -> dict[int, Exception]:
+    """The errors of the rows that the collection refuses, by position; all others are stored."""
+    if not rows:
+        return {}
+    try:
+        collection.upsert(
+            [point.id for _, point, _ in rows],
+            np.stack([vector_D for _, _, vector_D in rows]),
+            [dict(point.metadata) for _, point, _ in rows],
+        )
+    except InvalidInput as error:
+        if len(rows) == 1:
+            return {rows[0][0]: error}
+        half = len(rows) // 2
+        return write(collection, rows[:half]) | write(collection, rows[half:])
+    return {}
+
+
+def _reason(error: PolylensError | None) -> str:
+    """Why a collection cannot be opened, without the paths that the error's own message has."""
+    return (type(error).__doc__ or "").split("\n")[0] if error is not None else ""

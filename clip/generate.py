@@ -55,7 +55,7 @@ class Decoder:
         self.qllama, self.lm_head = qllama, lm_head
         self.cache = KVCache(len(qllama.layers))
         # What the last position may look at is all that is no padding.
-        self.valid_RL = mask[:, 0, -1].to(lm_head.weight.device)
+        self.valid_RL = mask[:, 0, -1]
         # Positions count valid tokens only, so that left padding shifts nothing; padding itself gets 1.
         positions_BL = (self.valid_RL.long().cumsum(dim=1) - 1).masked_fill(~self.valid_RL, 1)
         self.logits_RV = self._read(x_BLD, mask, positions_BL, image_BNV)
@@ -70,7 +70,8 @@ class Decoder:
     def select(self, rows: Tensor) -> None:
         """Go on with the given rows, in that order and as often as each occurs."""
         self.cache.select(rows)
-        self.valid_RL, self.logits_RV = self.valid_RL[rows], self.logits_RV[rows]
+        self.valid_RL = self.valid_RL[rows.to(self.valid_RL.device)]
+        self.logits_RV = self.logits_RV[rows.to(self.logits_RV.device)]
 
     def _read(self, x_RLD: Tensor, mask: Tensor, positions_RL: Tensor, image_BNV: Tensor | None) -> Tensor:
         states_RLD = self.qllama(

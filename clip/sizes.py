@@ -10,7 +10,7 @@ from ..backbone.sizes import INTERNVIT_6B_224PX
 from ..backbone.weights import Weights
 from .config import InternVLConfig, QLLaMAConfig
 
-# hub: OpenGVLab/InternVL-14B-224px; the paper, section 3.2 (Chen et al. 2023, arXiv 2312.14238). Its text tower
+# hub: OpenGVLab/InternVL-14B-224px; paper: Chen et al. 2023, arXiv 2312.14238, section 3.2. Its text tower
 # is a Chinese-LLaMA-Alpaca 7B, whose config.json is in the original's clip_benchmark (internvl_c_pytorch).
 INTERNVL_14B_224PX = InternVLConfig(
     vision_config=INTERNVIT_6B_224PX,

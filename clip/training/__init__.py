@@ -1,1 +1,1 @@
-"""…"""
+"""Contrastive training of InternVL-C from image-text pairs."""

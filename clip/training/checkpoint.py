@@ -1,0 +1,80 @@
+"""Checkpoints of a run: written beside and renamed, loaded without pickled objects, the two newest kept."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import torch
+
+from ...errors import InvalidInput
+from ..internvl_c import InternVLC
+from .config import TrainConfig
+from .learner import Learner
+
+KEEP = 2
+
+
+def newest_checkpoint(out: Path) -> Path | None:
+    """The checkpoint of the latest step in a run's folder."""
+    found = [
+        (int(m[1]), p)
+        for p in (out / "checkpoints").glob("*.pt")
+        if (m := re.fullmatch(r"step-(\d+)", p.stem))
+    ]
+    return max(found)[1] if found else None
+
+
+def save_checkpoint(
+    out: Path, step: int, learner: Learner, optimizer: torch.optim.Optimizer, config: TrainConfig
+) -> None:
+    """Weights, optimiser state and step, on disk before the older ones go."""
+    folder = out / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary, final = folder / "writing.tmp", folder / f"step-{step:08d}.pt"
+    state = {
+        "step": step,
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "run": identity(config),
+    }
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(final)
+    for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
+        old.unlink()
+
+
+def load_checkpoint(
+    path: Path, learner: Learner, optimizer: torch.optim.Optimizer, config: TrainConfig
+) -> int:
+    """The step to go on from; weights and optimiser are filled in place."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["run"] != identity(config):
+        changed = [k for k, v in json.loads(identity(config)).items() if json.loads(state["run"]).get(k) != v]
+        raise InvalidInput(
+            f"the run was started with other settings ({', '.join(changed)}); resume needs the same"
+        )
+    learner.load_state_dict(state["learner"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def identity(config: TrainConfig) -> str:
+    """The settings that shape the weights, as JSON.
+
+    Not where the files lie, nor how often to save and log.
+    """
+    ignored = {"pairs", "texts", "model", "tokenizer", "save_every", "log_every"}
+    values = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
+    return json.dumps(values, sort_keys=True)
+
+
+def save_model(folder: Path, model: InternVLC, tokenizer: Path) -> None:
+    """The trained model in the hub's layout, tokenizer included."""
+    model.save_pretrained(folder)
+    shutil.copy(tokenizer / "tokenizer.model", folder / "tokenizer.model")

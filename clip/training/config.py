@@ -1,0 +1,99 @@
+"""What one training run is: a frozen record read from a TOML file, every field with its meaning."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ...errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A contrastive run. Sizes count over all processes; `steps` counts optimiser steps."""
+
+    # Data
+    pairs: tuple[str, ...]  # webdataset tars or parquet tables with images (see data.py)
+    texts: (
+        str | None
+    )  # a parquet table of further texts by group: `group`, `text`, optional `language` and `name`
+    model: str  # a checkpoint folder to fine-tune, or a config.json to start from random weights
+    tokenizer: str  # a folder holding tokenizer.model
+    # Length
+    steps: int
+    batch_size: int  # images in one optimiser step
+    text_batch_size: int | None = None  # texts in one optimiser step; None: one for each image
+    accumulate: int = 1  # micro-batches in one optimiser step; each is contrasted within itself
+    # Optimiser: AdamW (Loshchilov & Hutter, ICLR 2019), linear warm-up, then a cosine to zero
+    learning_rate: float = 1e-3
+    embedding_learning_rate: float | None = None  # token embeddings and proxies; None: as the rest
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup_steps: int = 100
+    gradient_clip: float = 1.0
+    precision: str = "auto"  # "auto" (bf16 on CUDA, else fp32), "fp32", "bf16"
+    # Loss
+    label_smoothing: float = 0.0
+    contrast: float = 1.0  # weight of images against texts
+    image_contrast: float = 0.0  # weight of images against images of the same group
+    proxies: float = (
+        0.0  # weight of both towers against one learned vector a group (Movshovitz-Attias et al. 2017)
+    )
+    max_logit_scale: float = 100.0
+    bag_steps: int = 0  # steps of the bag-of-words head start of the text tower (bag.py); needs proxies
+    bag_batch_size: int = 2048
+    # Views
+    patch_dropout: float = 0.0  # share of patches left out in training (FLIP, Li et al. CVPR 2023)
+    full_steps: int = 0  # the last steps, which see every patch
+    augment: bool = False  # the style augmentation of augment.py
+    name_share: float = 0.5  # share of texts that are names, where the text table marks them
+    max_text_tokens: int = 80
+    start_languages: tuple[str, ...] = ()  # only these for the first `start_steps`; () for all from the start
+    start_steps: int = 0
+    # Housekeeping
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.accumulate:
+            raise InvalidInput(
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
+            )
+        if (self.text_batch_size or 0) % self.accumulate:
+            raise InvalidInput(
+                f"text_batch_size {self.text_batch_size} is not a multiple of accumulate {self.accumulate}"
+            )
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise InvalidInput(f"precision is {self.precision!r}; expected auto, fp32 or bf16")
+        if not 0 <= self.patch_dropout < 1:
+            raise InvalidInput(f"patch_dropout is {self.patch_dropout}; expected at least 0 and below 1")
+        for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least 1")
+
+    @classmethod
+    def from_toml(cls, path: Path, **overrides: Any) -> Self:
+        """The run that `path` describes; relative paths in it are taken from the file's own folder."""
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InvalidInput(f"cannot read the training file {path.name}: {error}") from error
+        known = {field.name for field in dataclasses.fields(cls)}
+        required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING} - {"texts"}
+        if unknown := sorted(set(values) - known):
+            raise InvalidInput(
+                f"{path.name}: unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            )
+        values = {"texts": None, **values, **{k: v for k, v in overrides.items() if v is not None}}
+        if missing := sorted(required - set(values)):
+            raise InvalidInput(f"{path.name}: settings missing: {', '.join(missing)}")
+        for name in ("texts", "model", "tokenizer"):
+            if values[name] is not None:
+                values[name] = str(path.parent / values[name])
+        values["pairs"] = tuple(str(path.parent / p) for p in values["pairs"])
+        for name in ("betas", "start_languages"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)

@@ -1,0 +1,87 @@
+"""The model and its losses as one module: what an optimiser step differentiates."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..internvl_c import InternVLC
+from .batches import Batch
+from .config import TrainConfig
+from .distributed import gather
+from .loss import contrastive_loss, proxy_loss, view_loss
+
+
+class Learner(nn.Module):
+    """InternVL-C in training, with one proxy vector a group when the recipe asks for proxies."""
+
+    def __init__(self, model: InternVLC, config: TrainConfig, groups: int) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        dim = model.text_projection.shape[1]
+        self.proxies = nn.Parameter(torch.randn(groups, dim) / math.sqrt(dim)) if config.proxies else None
+
+    def forward(self, batch: Batch, patch_keep: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss (scalar) and its parts by name, for the log."""
+        config, model = self.config, self.model
+        image = F.normalize(model.encode_image(batch.pixels_BCHW, patch_keep=patch_keep).float(), dim=1)
+        text = F.normalize(encode_texts(model, batch.ids_ML).float(), dim=1)
+        scale = model.logit_scale.exp()
+        parts = {}
+        images, texts = gather(image), gather(text)
+        image_group, text_group = gather(batch.image_group_B), gather(batch.text_group_M)
+        parts["contrast"] = contrastive_loss(
+            images, texts, image_group, text_group, scale, config.label_smoothing
+        )
+        loss = config.contrast * parts["contrast"]
+        if config.image_contrast:
+            parts["views"] = view_loss(images, image_group, scale)
+            loss = loss + config.image_contrast * parts["views"]
+        if self.proxies is not None:
+            smoothing = config.label_smoothing
+            parts["image_proxy"] = proxy_loss(image, self.proxies, batch.image_group_B, scale, smoothing)
+            parts["text_proxy"] = proxy_loss(text, self.proxies, batch.text_group_M, scale, smoothing)
+            loss = loss + config.proxies * (parts["image_proxy"] + parts["text_proxy"])
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+
+def encode_texts(model: InternVLC, ids_ML: Tensor, parts: int = 4) -> Tensor:
+    """Text vectors (M, D), not normalised.
+
+    Encoded in `parts` by length, so that short texts carry little padding.
+    """
+    order_M = (ids_ML > 0).sum(1).argsort()
+    vectors_MD = torch.cat([model.encode_text(ids) for ids in ids_ML[order_M].chunk(parts)])
+    return vectors_MD[order_M.argsort()]
+
+
+def parameter_groups(learner: Learner, config: TrainConfig) -> list[dict[str, object]]:
+    """AdamW's groups: matrices decay, vectors and scalars do not, embeddings may have a rate of their own."""
+    decayed: list[Tensor] = []
+    plain: list[Tensor] = []
+    embeddings: list[Tensor] = []
+    for name, parameter in learner.named_parameters():
+        if name.endswith("embed_tokens.weight") or name == "proxies":
+            embeddings.append(parameter)
+        elif parameter.ndim >= 2 and "embedding" not in name.rsplit(".", 1)[-1]:
+            decayed.append(parameter)
+        else:
+            plain.append(parameter)
+    rate = config.learning_rate
+    return [
+        {"params": decayed, "peak": rate, "weight_decay": config.weight_decay},
+        {"params": plain, "peak": rate, "weight_decay": 0.0},
+        {"params": embeddings, "peak": config.embedding_learning_rate or rate, "weight_decay": 0.0},
+    ]
+
+
+def rate_share(step: int, config: TrainConfig) -> float:
+    """The share of the peak rate at `step`.
+
+    Linear warm-up, then a cosine down to zero (Loshchilov & Hutter 2017).
+    """
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,156 @@
+"""Renders the drawings, collects the texts and trains the vocabulary that `mini` learns from.
+
+usage: python recipes/mini/prepare.py PACKAGES OUT      (PACKAGES: filled by fetch.sh)
+writes OUT/images.parquet (image: PNG bytes, group, style), OUT/texts.parquet (group, text, language),
+OUT/held_out.json (concepts that appear in neither) and OUT/tokenizer.model.
+"""
+
+import argparse
+import json
+import random
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import resvg_py
+import sentencepiece
+from rich.progress import track
+from sources import LANGUAGES, Drawing, annotations, drawings, is_toned, package_folder, slugs_to_groups
+
+SIZE = 96  # pixels a side of the rendered drawings
+HELD_OUT = 150
+VOCABULARY = 14_000
+TONED_STYLES = 2
+SEED = 20_261
+
+
+def concept(group: str) -> str:
+    """The group without skin tone, gender sign and zero-width joiners at the end.
+
+    What two variants have in common.
+    """
+    points = [p for p in group.split("-") if not is_toned(p)]
+    while len(points) > 1 and points[-1] in {"200d", "2640", "2642"}:
+        points.pop()
+    return "-".join(points)
+
+
+def choose_held_out(packages: Path, drawn: set[str]) -> set[str]:
+    """150 concepts drawn at random from those with a drawing of their own.
+
+    No people (their variants overlap), no flags.
+    """
+    listed = json.loads((package_folder(packages, "emoji-datasource-google") / "emoji.json").read_text())
+    allowed = sorted(
+        group
+        for entry in listed
+        if entry["category"] not in {"People & Body", "Flags", "Component"}
+        and (group := entry["unified"].lower().replace("-fe0f", "")) in drawn
+        and "200d" not in group
+        and "20e3" not in group
+    )
+    return set(random.Random(SEED).sample(allowed, HELD_OUT))
+
+
+def thin(every: list[Drawing], held_out: set[str]) -> list[Drawing]:
+    """The drawings to learn from: nothing held out, and of each skin-tone variant no more than TONED_STYLES
+    styles.
+
+    The variants are as many as all other emoji together and differ by a shade; they must not fill half of
+    each batch.
+    """
+    toned: dict[str, list[Drawing]] = {}
+    kept = []
+    for drawing in every:
+        if concept(drawing.group) in held_out:
+            continue
+        if is_toned(drawing.group):
+            toned.setdefault(drawing.group, []).append(drawing)
+        else:
+            kept.append(drawing)
+    random_ = random.Random(SEED)
+    return kept + [
+        d for group in toned.values() for d in random_.sample(group, min(TONED_STYLES, len(group)))
+    ]
+
+
+def texts_of(group: str, name: str, keywords: list[str], random_: random.Random) -> list[str]:
+    """The short name, each keyword, and a few keywords written together, as a person would type them.
+
+    A skin-tone variant has its name alone: its keywords are those of the plain drawing, and would hide the
+    difference.
+    """
+    if is_toned(group):
+        return [name]
+    words = [w for w in dict.fromkeys(keywords) if w != name]
+    together = [
+        " ".join(random_.sample(words, min(len(words), random_.choice((2, 3)))))
+        for _ in range(2 if len(words) > 1 else 0)
+    ]
+    return [name, *words, *together]
+
+
+def render(drawing: Drawing) -> bytes:
+    return bytes(
+        resvg_py.svg_to_bytes(svg_string=drawing.svg, width=SIZE, height=SIZE, skip_system_fonts=True)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("packages", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    packages, out = arguments.packages, arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+
+    named = {language: annotations(packages, language) for language in LANGUAGES}
+    every = [d for d in drawings(packages, slugs_to_groups(packages, named["en"])) if d.group in named["en"]]
+    held_out = choose_held_out(packages, {d.group for d in every})
+    kept = thin(every, held_out)
+    groups = {d.group for d in kept}
+    (out / "held_out.json").write_text(json.dumps(sorted(held_out), indent=0) + "\n")
+
+    random_ = random.Random(SEED)
+    rows = [
+        (group, text, language, text == name)
+        for language in LANGUAGES
+        for group, (name, keywords) in named[language].items()
+        if group in groups
+        for text in texts_of(group, name, keywords, random_)
+    ]
+    columns = list(zip(*rows, strict=True))
+    pq.write_table(
+        pa.table({k: list(v) for k, v in zip(("group", "text", "language", "name"), columns, strict=True)}),
+        out / "texts.parquet",
+    )
+    print(
+        f"{len(groups)} groups, {len(kept)} drawings, {len(rows)} texts in {len(LANGUAGES)} languages, "
+        f"{len(held_out)} concepts held out"
+    )
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sorted({text for _, text, _, _ in rows})),
+        model_prefix=str(out / "tokenizer"),
+        vocab_size=VOCABULARY,
+        model_type="bpe",
+        character_coverage=0.9995,
+        byte_fallback=True,
+        user_defined_symbols=["summarize:"],
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        minloglevel=1,
+    )
+    with ProcessPoolExecutor() as pool:
+        pngs = list(track(pool.map(render, kept, chunksize=32), total=len(kept), description="rendering"))
+    table = pa.table({"image": pngs, "group": [d.group for d in kept], "style": [d.style for d in kept]})
+    pq.write_table(table, out / "images.parquet")
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,6 @@ from .progress import track
 from .queries import Query, queries
 
 HITS = 5
-SECONDS = 30.0  # for one question; a large model on a CPU is slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +68,10 @@ class Demo:
         collection = COLLECTION_OF_ALL if self.options.variants else COLLECTION
         with Store(data) as store:
             fill(store, collection, self.encoder, self.gallery, self.files)
-            asyncio.run(self._serve(Engine(self.encoder, store, settings), collection))
+            asyncio.run(self._serve(settings, store, collection))
 
-    async def _serve(self, engine: Engine, collection: str) -> None:
-        async with serving(engine) as server:
+    async def _serve(self, settings: Settings, store: Store, collection: str) -> None:
+        async with serving(Engine(self.encoder, store, settings)) as server:
             answers = await asyncio.to_thread(ask, server.address, collection, self.asked)
             self._tell(answers)
             self._write(answers)
@@ -113,7 +112,7 @@ def ask(address: str, collection: str, asked: Sequence[Query]) -> list[Answer]:
     with Client(address) as client:
         for query in track(asked, "asking", total=len(asked)):
             begun = time.perf_counter()
-            found = client.search(text=query.text, collection=collection, k=HITS, timeout=SECONDS)
+            found = client.search(query.text, collection=collection, k=HITS)
             milliseconds = 1000 * (time.perf_counter() - begun)
             answers.append(Answer(query, tuple(map(_hit, found)), milliseconds))
     return answers

@@ -56,8 +56,9 @@ class FakeEncoder:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
+    """A cache folder of the test's own; matplotlib keeps its one, which takes seconds to make."""
     folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 

@@ -12,22 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from .errors import NotReady, Overloaded
-from .threads import Device, Threads
+from .admission import Admission
+from .errors import NotReady
+from .records import Done
+from .threads import STOPPING, Device, Threads
 
 Raw = TypeVar("Raw")
 Ready = TypeVar("Ready")
 Out = TypeVar("Out")
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[Out]):
-    """What an entry gave, with the seconds it spent being prepared, waiting and running."""
-
-    value: Out
-    prepare: float
-    queue: float
-    run: float
 
 
 @dataclass(eq=False, slots=True)
@@ -58,10 +50,8 @@ class Batcher(Generic[Raw, Ready, Out]):
     ) -> None:
         self._prepare, self._run = prepare, run
         self._workers, self._device = Threads(workers, "prepare"), device
-        self._max_size, self._max_wait, self._max_pending = max_size, max_wait, max_pending
+        self._max_size, self._max_wait, self._admission = max_size, max_wait, Admission(max_pending)
         self._queue: dict[_Job[Ready, Out], None] = {}  # in order of arrival; leaving it early is O(1)
-        self._pending = 0  # admitted and not yet answered: being prepared, queued or running
-        self._pace = 0.01  # seconds an entry took in the last batch
         self._changed = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -74,7 +64,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        self._fail(self._queue, NotReady("the server is stopping"))
+        self._fail(self._queue, NotReady(STOPPING))
         await self._workers.close()
 
     async def submit(self, raw: Raw) -> Done[Out]:
@@ -95,21 +85,22 @@ class Batcher(Generic[Raw, Ready, Out]):
 
     @contextmanager
     def _admitted(self, count: int) -> Iterator[None]:
+        self._require_worker()
+        try:
+            with self._admission.entering(count):
+                yield
+        finally:
+            self._changed.set()
+
+    def _require_worker(self) -> None:
         if self._worker is None or self._worker.done():
             raise NotReady("no batches are being run")
-        if self._pending + count > self._max_pending:
-            raise Overloaded(self._pending, self._max_pending, max(0.05, self._pace * self._pending))
-        self._pending += count
-        try:
-            yield
-        finally:
-            self._pending -= count
-            self._changed.set()
 
     async def _pass(self, raw: Raw) -> Done[Out]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         ready = await self._workers.run(self._prepare, raw)
+        self._require_worker()
         job = _Job[Ready, Out](ready, loop.time() - begun, loop.time(), loop.create_future())
         self._queue[job] = None
         self._changed.set()
@@ -128,7 +119,7 @@ class Batcher(Generic[Raw, Ready, Out]):
                 try:
                     await self._solve(jobs)
                 finally:
-                    self._fail(jobs, NotReady("the server is stopping"))
+                    self._fail(jobs, NotReady(STOPPING))
 
     async def _company(self) -> None:
         """Returns when a batch is full, all inside have arrived, or the first has waited `max_wait`."""
@@ -137,7 +128,7 @@ class Batcher(Generic[Raw, Ready, Out]):
             await self._changed.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(next(iter(self._queue)).arrived + self._max_wait):
-                while 0 < len(self._queue) < min(self._max_size, self._pending):
+                while 0 < len(self._queue) < min(self._max_size, self._admission.inside):
                     self._changed.clear()
                     await self._changed.wait()
 
@@ -149,25 +140,19 @@ class Batcher(Generic[Raw, Ready, Out]):
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            values = await self._device.run(self._call, [job.ready for job in jobs])
+            values = await self._device.batch(self._run, [job.ready for job in jobs])
         except Exception as error:
             if len(jobs) == 1:
                 return self._fail(jobs, error)
             await self._solve(jobs[: len(jobs) // 2])
             return await self._solve(jobs[len(jobs) // 2 :])
         run = loop.time() - begun
-        self._pace = run / len(jobs)
+        self._admission.pace = run / len(jobs)
         for job, value in zip(jobs, values, strict=True):
             if isinstance(value, Exception):
                 self._fail([job], value)
             elif not job.future.done():
                 job.future.set_result(Done(value, job.prepare, begun - job.arrived, run))
-
-    def _call(self, entries: list[Ready]) -> Sequence[Out | Exception]:
-        values = self._run(entries)
-        if len(values) != len(entries):
-            raise RuntimeError(f"the model gave {len(values)} results for {len(entries)} entries")
-        return values
 
     def _fail(self, jobs: Iterable[_Job[Ready, Out]], error: Exception) -> None:
         for job in jobs:

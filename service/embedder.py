@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InvalidInput
-from .batching import Batcher, Done
+from .batching import Batcher
 from .checks import check_image, check_text
 from .errors import NotReady
-from .records import Embedded, Embedding, Encoder, Vector
+from .records import Done, Embedded, Embedding, Encoder, Vector
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
 from .threads import Device

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from .settings import Limits
 
 Vector = NDArray[np.float32]
 Metadata = Mapping[str, Any]
+Out = TypeVar("Out")
 
 
 class Encoder(Protocol):
@@ -92,6 +93,16 @@ class Timings:
     encode_ms: float = 0.0
     store_ms: float = 0.0
     total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[Out]):
+    """What an entry gave, with the seconds it spent being prepared, waiting and running."""
+
+    value: Out
+    prepare: float
+    queue: float
+    run: float
 
 
 @dataclass(frozen=True, slots=True)

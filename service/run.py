@@ -29,7 +29,7 @@ async def _run(settings: Settings, announce: Callable[[Server, Engine], None]) -
     except BaseException:
         await server.stop(0)
         raise
-    async with serving(server, engine):
+    async with serving(engine, server):
         announce(server, engine)
         await _told_to_stop()
 

@@ -88,13 +88,14 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(server: Server, engine: Engine) -> AsyncIterator[None]:
-    """Opens the engine and serves it; drains and closes both at the end."""
+async def serving(engine: Engine, server: Server | None = None) -> AsyncIterator[Server]:
+    """The server, by default one with the engine's settings; both open together and close together."""
+    server = server or Server(engine.settings)
     try:
         async with engine:
             try:
                 await server.start(engine)
-                yield
+                yield server
             finally:
                 await server.drain()
     finally:

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .batching import Done
-from .records import Timings
+from .records import Done, Timings
 
 
 class Stopwatch:

@@ -1,0 +1,126 @@
+"""Fixtures: a model that needs no weights, pictures, an engine and a server on a free port. D = 16."""
+
+import asyncio
+import hashlib
+import inspect
+import io
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from polylens.clip.images import open_image
+from polylens.index import Store
+from polylens.service.client import AsyncClient
+from polylens.service.engine import Engine
+from polylens.service.server import serving
+from polylens.service.settings import Settings
+
+DIM = 16
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is a coroutine in an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), 60))
+    return True
+
+
+def unit(seed: bytes) -> np.ndarray:
+    digest = int.from_bytes(hashlib.sha256(seed).digest()[:8], "little")
+    vector = np.random.default_rng(digest).standard_normal(DIM)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def make_picture(colour: tuple[int, int, int] = (200, 30, 30), size: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class FakeEncoder:
+    """Equal inputs give equal unit vectors, others unlike ones. The text "poison" fails in the forward pass.
+
+    `before` runs at the beginning of each forward pass, in the device's thread.
+    """
+
+    name, dim, logit_scale, max_text_tokens = "fake", DIM, 100.0, 8
+
+    def __init__(self, fingerprint: str = "f" * 64) -> None:
+        self.fingerprint = fingerprint
+        self.batches: list[int] = []
+        self.seen: list[Any] = []
+        self.threads: set[str] = set()
+        self.before: Callable[[], None] = lambda: None
+
+    def prepare_text(self, text: str) -> list[str]:
+        return text.split()[: self.max_text_tokens]
+
+    def text_truncated(self, text: str) -> bool:
+        return len(text.split()) > self.max_text_tokens
+
+    def prepare_image(self, image: Any) -> np.ndarray:
+        return np.asarray(open_image(image).convert("RGB").resize((1, 1)), np.uint8)
+
+    def embed_ids(self, ids: Sequence[list[str]]) -> np.ndarray:
+        self._pass(ids)
+        if ["poison"] in ids:
+            raise RuntimeError("a secret of the server at /secret/path")
+        return np.stack([self.text_vector(" ".join(tokens)) for tokens in ids])
+
+    def embed_pixels(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        self._pass(pixels)
+        return np.stack([unit(b"image" + one.tobytes()) for one in pixels])
+
+    def text_vector(self, text: str) -> np.ndarray:
+        return unit(text.encode())
+
+    def _pass(self, entries: Sequence[Any]) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.before()
+        self.batches.append(len(entries))
+        self.seen += entries
+
+
+class Service:
+    """A running server of the fake model, and a client of it."""
+
+    def __init__(self, encoder: FakeEncoder, engine: Engine, address: str, client: AsyncClient) -> None:
+        self.encoder, self.engine, self.address, self.client = encoder, engine, address, client
+
+
+@asynccontextmanager
+async def _serve(data: Path, encoder: FakeEncoder | None = None, **settings: Any) -> AsyncIterator[Service]:
+    encoder = encoder or FakeEncoder()
+    chosen = Settings(data=data, port=0, drain_seconds=0, grace_seconds=1, **settings)
+    engine = Engine(encoder, Store(data), chosen)
+    async with serving(engine) as server, AsyncClient(server.address) as client:
+        yield Service(encoder, engine, server.address, client)
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def new_encoder() -> type[FakeEncoder]:
+    return FakeEncoder
+
+
+@pytest.fixture
+def picture() -> Callable[..., bytes]:
+    return make_picture
+
+
+@pytest.fixture
+def serve() -> Callable[..., Any]:
+    """`async with serve(folder, **settings) as service:` runs a server on a free port."""
+    return _serve

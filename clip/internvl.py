@@ -1,6 +1,7 @@
 """InternVL-C and -G as dual encoders, with their tokenizer and preprocessing."""
 
 import hashlib
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..backbone.checkpoint import open_weights, resolve
+from ..backbone.checkpoint import open_weights, read_config, resolve
 from ..backbone.device import Placement
 from ..backbone.pixels import Preprocess
 from ..errors import InvalidInput
+from .config import InternVLConfig
 from .fingerprint import fingerprint
 from .internvl_c import InternVLC
 from .internvl_g import InternVLG
@@ -40,7 +42,9 @@ class InternVL:
         self.path, self.head, self.name = resolve(source), head, name or str(source)
         folder = self.path if self.path.is_dir() else self.path.parent
         self.tokenizer = Tokenizer.from_pretrained(folder)
-        self.network = HEADS[head].from_pretrained(self.path, device=device, dtype=dtype)
+        # A .pth file holds no sizes; where none are beside it they are taken for the published ones.
+        given = InternVLConfig.from_dict(read_config(folder)) if (folder / "config.json").is_file() else None
+        self.network = HEADS[head].from_pretrained(self.path, device=device, dtype=dtype, config=given)
         config = self.network.config
         if self.tokenizer.vocab_size > config.qllama_config.vocab_size:
             raise InvalidInput(
@@ -50,12 +54,8 @@ class InternVL:
         self.preprocess = Preprocess(preprocess, config.vision.image_size)
         self.dim = config.clip_embed_dim
         self.max_text_tokens = MAX_LENGTH
-
-    @property
-    def logit_scale(self) -> float:
-        """What cosines are multiplied with before a softmax."""
-        contrastive = self.network.c if isinstance(self.network, InternVLG) else self.network
-        return float(contrastive.logit_scale.exp())
+        # As stored: bfloat16 would round the factor of all logits by up to 2 %.
+        self.logit_scale = math.exp(open_weights(self.path)["logit_scale"].item())
 
     @cached_property
     def fingerprint(self) -> str:

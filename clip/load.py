@@ -42,7 +42,7 @@ def load(
     source = MINI if name == "mini" else Path(name).expanduser()
     if name == "mini" and not (MINI / "model.safetensors").is_file():
         raise PolylensError("this installation of polylens lacks the weights of mini: install a release")
-    if not source.exists() and not HUB_ID.fullmatch(name):
+    if not name or not source.exists() and (name.startswith(".") or not HUB_ID.fullmatch(name)):
         raise InvalidInput(f"{name!r} names no model; {ACCEPTED}")
     model = InternVL(source, head=head, device=device, dtype=dtype, preprocess=preprocess, name=name)
     return Encoder(model)

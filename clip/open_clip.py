@@ -1,7 +1,7 @@
 """Any open_clip model as a dual encoder, with open_clip's own tokenizer and preprocessing."""
 
 import difflib
-import pickle
+from pickle import UnpicklingError
 from threading import Lock
 from typing import Any
 
@@ -112,6 +112,6 @@ def _create(open_clip: Any, model: str, pretrained: str | None) -> tuple[Any, An
         network, transform = open_clip.create_model_from_pretrained(
             model, pretrained, precision="fp32", device="cpu", weights_only=True
         )
-    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, UnpicklingError) as error:
         raise InvalidInput(f"open_clip cannot load {model} from {pretrained}: {error}") from error
     return network, transform

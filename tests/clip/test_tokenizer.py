@@ -1,9 +1,9 @@
 """Token ids: the original's where its model is at hand, the rules themselves on a model trained here."""
 
+import copy
 import io
 import json
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +133,8 @@ def test_prompts_are_left_padded_without_eos(tokenizer: Tokenizer) -> None:
 
 
 def test_a_copy_in_another_process_gives_the_same_ids(tokenizer: Tokenizer) -> None:
-    copy = pickle.loads(pickle.dumps(tokenizer))
-    assert copy.encode("a red</s> bicycle") == tokenizer.encode("a red</s> bicycle")
+    twin = copy.deepcopy(tokenizer)  # by the state that is sent to worker processes
+    assert twin.encode("a red</s> bicycle") == tokenizer.encode("a red</s> bicycle")
 
 
 def test_bad_input_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:

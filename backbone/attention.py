@@ -3,6 +3,8 @@
 Letters of the shapes: B batch, H heads, L positions, K width of a head.
 """
 
+from types import ModuleType
+
 import torch.nn.functional as F
 from torch import Tensor, bfloat16, float16
 
@@ -28,15 +30,19 @@ def attention(
         raise InvalidInput(
             "causal attention takes no mask and needs as many queries as keys; pass a mask alone"
         )
-    if implementation == "flash":
-        flash_attn = require("flash_attn", "gpu")
-        if mask is None and flash_fits(q_BHLK):
-            q, k, v = (x.transpose(1, 2) for x in (q_BHLK, k_BHLK, v_BHLK))
-            out_BLHK: Tensor = flash_attn.flash_attn_func(q, k, v, causal=causal)
-            return out_BLHK.transpose(1, 2)
-    elif implementation != "sdpa":
-        raise InvalidInput(f"attention implementation must be 'sdpa' or 'flash', got {implementation!r}")
+    flash_attn = flash_package(implementation)
+    if flash_attn is not None and mask is None and flash_fits(q_BHLK):
+        q, k, v = (x.transpose(1, 2) for x in (q_BHLK, k_BHLK, v_BHLK))
+        out_BLHK: Tensor = flash_attn.flash_attn_func(q, k, v, causal=causal)
+        return out_BLHK.transpose(1, 2)
     return F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=mask, is_causal=causal)
+
+
+def flash_package(implementation: str) -> ModuleType | None:
+    """The package flash-attn for "flash" (`MissingExtra` where it is absent), None for "sdpa"."""
+    if implementation not in ("sdpa", "flash"):
+        raise InvalidInput(f"attention implementation must be 'sdpa' or 'flash', got {implementation!r}")
+    return require("flash_attn", "gpu") if implementation == "flash" else None
 
 
 def flash_fits(x: Tensor) -> bool:

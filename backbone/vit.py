@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import InvalidInput
+from .attention import flash_package
 from .checkpoint import load_into, read_config, resolve, save_folder, write_whole
 from .config import ViTConfig
 from .device import Placement
@@ -54,6 +55,7 @@ class InternViT(nn.Module):
 
     def __init__(self, config: ViTConfig, *, attention: str = "sdpa") -> None:
         super().__init__()
+        flash_package(attention)  # says at once, not at the first forward, when it is not installed
         self.config = config
         self.gradient_checkpointing = False
         self.embeddings = Embeddings(config)

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from polylens.backbone import InternViT
 from polylens.backbone import attention as module
 from polylens.backbone.attention import attention, flash_fits
+from polylens.backbone.sizes import INTERNVIT_300M_448PX
 from polylens.errors import InvalidInput, MissingExtra
 from torch import Tensor
 
@@ -61,6 +63,8 @@ def test_flash_absent_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     with pytest.raises(MissingExtra, match=r"polylens\[gpu\]"):
         attention(*qkv(), implementation="flash")
+    with torch.device("meta"), pytest.raises(MissingExtra, match=r"polylens\[gpu\]"):
+        InternViT(INTERNVIT_300M_448PX, attention="flash")
 
 
 def fake_flash(calls: list[bool]) -> SimpleNamespace:

@@ -178,6 +178,9 @@ def test_split_over_devices() -> None:
         HUB, device={"": "cpu", "encoder.layers.2": "meta", "encoder.layers.3": "meta"}
     )
     assert [layer.ls1.device.type for layer in split.encoder.layers] == ["cpu", "cpu", "meta", "meta"]
+    for layer in split.encoder.layers[2:]:
+        # Without their insides: torch loads much before its first matrix product on meta.
+        layer.attn = layer.mlp = layer.norm1 = layer.norm2 = torch.nn.Identity()
     pixels = torch.randn(1, 3, 56, 56)
     states = split.hidden_states(pixels)
     assert [state.device.type for state in states] == ["cpu", "cpu", "cpu", "meta", "meta"]

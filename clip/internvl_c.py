@@ -29,11 +29,13 @@ class InternVLC(nn.Module):
     It has no cross-attention, which texts never use; InternVL-G hands in its own `qllama` that has it.
     """
 
-    def __init__(self, config: InternVLConfig, qllama: QLLaMA | None = None) -> None:
+    def __init__(
+        self, config: InternVLConfig, *, attention: str = "sdpa", qllama: QLLaMA | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         vision_width, text_width = config.vision_config.hidden_size, config.qllama_config.hidden_size
-        self.vision_model = InternViT(config.vision)
+        self.vision_model = InternViT(config.vision, attention=attention)
         self.clip_projector = AttentionPool(vision_width, config.clip_embed_dim, config.attn_pool_num_heads)
         self.qllama = qllama or QLLaMA(config, vision_width, cross_attention=False)
         self.text_projection = nn.Parameter(torch.empty(text_width, config.clip_embed_dim))
@@ -57,17 +59,18 @@ class InternVLC(nn.Module):
         *,
         dtype: str | torch.dtype = "auto",
         device: Placement = "auto",
+        attention: str = "sdpa",
         config: InternVLConfig | None = None,
         tie_word_embeddings: bool | None = None,
     ) -> Self:
         """The model of a folder (InternVL-C's or a full InternVL), a hub id or a .pth file, in eval mode.
 
-        `config` stands in for a missing config.json, `tie_word_embeddings` overrules what the config says;
-        pretrained.py tells how checkpoints differ.
+        `attention` is the vision tower's ("sdpa" or "flash"). `config` stands in for a missing config.json,
+        `tie_word_embeddings` overrules what the config says; pretrained.py tells how checkpoints differ.
         """
         config, weights = open_checkpoint(source, config, tie_word_embeddings)
         with torch.device("meta"):
-            model = cls(config)
+            model = cls(config, attention=attention)
         weights = without(weights, G_ONLY)
         load_into(model, weights, rename=partial(back, table=C_TO_HUB), dtype=dtype, device=device)
         return model.eval()

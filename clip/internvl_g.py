@@ -32,11 +32,12 @@ DEFAULT_NEW_TOKENS = 19
 class InternVLG(nn.Module):
     """Has an InternVL-C (`c`) whose text tower can read images, and the heads of the query path."""
 
-    def __init__(self, config: InternVLConfig) -> None:
+    def __init__(self, config: InternVLConfig, *, attention: str = "sdpa") -> None:
         super().__init__()
         self.config = config
         width, vocabulary = config.qllama_config.hidden_size, config.qllama_config.vocab_size
-        self.c = InternVLC(config, QLLaMA(config, config.vision_config.hidden_size, cross_attention=True))
+        qllama = QLLaMA(config, config.vision_config.hidden_size, cross_attention=True)
+        self.c = InternVLC(config, attention=attention, qllama=qllama)
         self.query_tokens = nn.Parameter(torch.empty(1, config.num_query_token, width))
         self.clip_projector2 = AttentionPool(width, config.clip_embed_dim, config.attn_pool_num_heads)
         self.lm_head = nn.Linear(width, vocabulary, bias=False)
@@ -59,13 +60,14 @@ class InternVLG(nn.Module):
         *,
         dtype: str | torch.dtype = "auto",
         device: Placement = "auto",
+        attention: str = "sdpa",
         config: InternVLConfig | None = None,
         tie_word_embeddings: bool | None = None,
     ) -> Self:
         """The model of a full InternVL folder or hub id, in eval mode; arguments as of `InternVLC`."""
         config, weights = open_checkpoint(source, config, tie_word_embeddings)
         with torch.device("meta"):
-            model = cls(config)
+            model = cls(config, attention=attention)
         load_into(model, weights, rename=partial(back, table=G_TO_HUB), dtype=dtype, device=device)
         if config.tie_word_embeddings:
             model.lm_head.weight = model.c.qllama.embed_tokens.weight

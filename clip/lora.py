@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..backbone.errors import BadCheckpoint
+from ..backbone.errors import BadCheckpoint, some
 from ..backbone.weights import Weights
 from .made import Made, gather, taken
 
@@ -34,21 +34,22 @@ def merge_lora(weights: Weights, ranks: Mapping[str, int]) -> Weights:
 
     `ranks` is what the config states for each tower (0: no adapters); the file must agree.
     """
-    made: dict[str, Made] = {}
+    plain: list[Made] = []
     adapters: dict[str, dict[str, Made]] = {}
     for stored in weights:
         one = taken(weights, stored, plain_name(stored))
         if match := ADAPTER.fullmatch(one.name):
-            adapters.setdefault(match[1], {})[match[2]] = one
+            adapters.setdefault(f"{match[1]}.weight", {})[match[2]] = one
         else:
-            made[one.name] = one
-    check_towers({tower(module) for module in adapters}, ranks)
-    for module, halves in adapters.items():
-        base = made.get(f"{module}.weight")
-        if base is None or len(halves) < 2:
-            raise BadCheckpoint(f"the adapter of {module} is incomplete: it needs lora_A, lora_B, weight")
-        made[base.name] = merged(base, halves["A"], halves["B"], ranks.get(tower(module), 0))
-    return gather(made.values())
+            plain.append(one)
+    check_towers({tower(name) for name in adapters}, ranks)
+    whole = {one.name for one in plain if len(adapters.get(one.name, {})) == 2}
+    if broken := sorted(adapters.keys() - whole):
+        raise BadCheckpoint(f"adapters without lora_A, lora_B or the matrix they adapt: {some(broken)}")
+    return gather(
+        merged(one, **adapters[one.name], rank=ranks[tower(one.name)]) if one.name in adapters else one
+        for one in plain
+    )
 
 
 def tower(name: str) -> str:
@@ -56,15 +57,15 @@ def tower(name: str) -> str:
     return name.partition(".")[0]
 
 
-def merged(base: Made, down: Made, up: Made, rank: int) -> Made:
-    """The base's matrix with its adapter, which must be of the rank given."""
-    wanted = (rank, base.size[1]), (base.size[0], rank)
-    if (down.size, up.size) != wanted:
+def merged(base: Made, *, A: Made, B: Made, rank: int) -> Made:
+    """The base's matrix with its adapter's halves A (down) and B (up), which must be of the rank given."""
+    wanted = (rank, *base.size[1:]), (*base.size[:1], rank)
+    if (A.size, B.size) != wanted:
         raise BadCheckpoint(
-            f"the adapter of {base.name} has shapes {down.size} and {up.size}, "
+            f"the adapter of {base.name} has shapes {A.size} and {B.size}, "
             f"rank {rank} in its config needs {wanted[0]} and {wanted[1]}"
         )
-    return Made(base.name, base.size, lambda: merge_matrix(base.make(), down.make(), up.make()))
+    return Made(base.name, base.size, lambda: merge_matrix(base.make(), A.make(), B.make()))
 
 
 def check_towers(found: set[str], ranks: Mapping[str, int]) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import Tensor
 
+from ..backbone.errors import BadCheckpoint
 from ..backbone.weights import Weights
 
 
@@ -33,5 +34,10 @@ def taken(weights: Weights, stored: str, name: str) -> Made:
 
 
 def gather(made: Iterable[Made]) -> Weights:
-    """All of them as weights."""
-    return Weights({one.name: one for one in made})
+    """All of them as weights, or `BadCheckpoint` when two go by one name."""
+    readers: dict[str, Made] = {}
+    for one in made:
+        if one.name in readers:
+            raise BadCheckpoint(f"the checkpoint holds {one.name} twice, under two of its names")
+        readers[one.name] = one
+    return Weights(readers)

@@ -1,10 +1,13 @@
 """Checkpoints with adapters, merged while loading, against the original's."""
 
 import json
+import weakref
+from collections import Counter
 
 import pytest
 import torch
 from polylens.backbone.errors import BadCheckpoint
+from polylens.backbone.weights import SafetensorsReader, open_weights
 from polylens.clip.internvl_c import InternVLC
 from polylens.clip.internvl_g import InternVLG
 from polylens.clip.lora import merge_matrix
@@ -85,6 +88,29 @@ def test_a_merged_model_is_saved_without_adapters(old, tmp_path, arrays):
     assert torch.equal(InternVLC.from_pretrained(tmp_path).encode_text(ids), model.encode_text(ids))
 
 
+def test_each_stored_tensor_is_read_once_and_alone(old, monkeypatch):
+    """So a model is never in memory twice: nothing is kept after it was copied into its place."""
+    reads, alive = Counter(), weakref.WeakSet()
+    read = SafetensorsReader.read
+
+    def counted(self, name):
+        tensor = read(self, name)
+        reads[name] += 1
+        alive.add(tensor)
+        most.append(len(alive))
+        return tensor
+
+    most = []
+    monkeypatch.setattr(SafetensorsReader, "read", counted)
+    InternVLG.from_pretrained(old)
+    assert reads.keys() == load_file(old / "model.safetensors").keys()
+    assert set(reads.values()) == {1}
+    assert max(most) <= 4, "a matrix, its adapter's halves, and the tensor before"
+    assert len(alive) <= 1
+    kept = dict(open_weights(old))
+    assert len(alive) == len(kept) > 100
+
+
 HALF = "vision_model.base_model.model.encoder.layers.1.attn.qkv.lora_B.default.weight"
 
 
@@ -92,12 +118,15 @@ def test_adapters_that_do_not_fit_are_refused(old, tmp_path):
     weights = load_file(old / "model.safetensors")
     InternVLC.from_pretrained(write(tmp_path, old, weights))
     incomplete = {name: tensor for name, tensor in weights.items() if name != HALF}
-    with pytest.raises(BadCheckpoint, match="qkv.*incomplete"):
+    with pytest.raises(BadCheckpoint, match="without lora_A.*: .*layers.1.attn.qkv.weight$"):
         InternVLC.from_pretrained(write(tmp_path, old, incomplete))
     with pytest.raises(BadCheckpoint, match="rank 8"):
         InternVLC.from_pretrained(write(tmp_path, old, weights, use_qllama_lora=8))
     with pytest.raises(BadCheckpoint, match="states them for: qllama"):
         InternVLC.from_pretrained(write(tmp_path, old, weights, use_backbone_lora=0))
+    doubled = weights | {HALF.replace("lora_B.default", "base_layer"): torch.zeros(192, 64)}
+    with pytest.raises(BadCheckpoint, match="qkv.weight twice"):
+        InternVLC.from_pretrained(write(tmp_path, old, doubled))
     plain = {name: tensor for name, tensor in weights.items() if "lora" not in name}
     with pytest.raises(BadCheckpoint, match="holds adapters for: nothing"):
         InternVLC.from_pretrained(write(tmp_path, old, plain))

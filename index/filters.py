@@ -178,8 +178,8 @@ def _text(value: str) -> str:
 
 def _path(field: str) -> str:
     """The JSON path of a dotted field; keys are quoted as JSON quotes them, so none can end it early."""
-    if not isinstance(field, str) or not all(field.split(".")):
-        raise InvalidFilter(f"field is {field!r:.80}, expected keys joined by dots")
+    if not isinstance(field, str) or not all(field.split(".")) or "\0" in field:
+        raise InvalidFilter(f"field is {field!r:.80}, expected keys joined by dots, without NUL")
     return "$" + "".join(f".{json.dumps(key, ensure_ascii=False)}" for key in _text(field).split("."))
 
 

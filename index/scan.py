@@ -13,17 +13,18 @@ best. One to three queries are scanned by FAISS; more are a matrix product, whic
 from collections.abc import Iterator
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import require
 from .memory import View
 from .segment import Segment
 
 Masks = list[NDArray[np.bool_] | None]
 Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]  # positions and scores of one query, best first
 
-_faiss: Any = faiss  # its type stubs give the C++ signatures of these functions, not Python's
+# Any: the type stubs of faiss give the C++ signatures of these functions, not Python's.
+faiss: Any = require("faiss", "cpu")
 FAISS_QUERIES = 3
 GROUP_QUERIES = 256  # per matrix product
 TILE = 2**20  # scores per matrix product: 4 MiB stay in the cache
@@ -160,10 +161,10 @@ def _faiss_top(
     scores = np.empty((len(queries_QD), count), np.float32)
     labels = np.empty((len(queries_QD), count), np.int64)
     bits = None if mask is None else np.packbits(mask, bitorder="little")
-    selector = None if bits is None else _faiss.IDSelectorBitmap(bits)  # reads `bits`, which must outlive it
+    selector = None if bits is None else faiss.IDSelectorBitmap(bits)  # reads `bits`, which must outlive it
     (rows, dim), queries = vectors_ND.shape, len(queries_QD)
     pointers = [faiss.swig_ptr(array) for array in (queries_QD, vectors_ND, scores, labels)]
-    _faiss.knn_inner_product(*pointers[:2], dim, queries, rows, count, *pointers[2:], selector)
+    faiss.knn_inner_product(*pointers[:2], dim, queries, rows, count, *pointers[2:], selector)
     return scores, labels
 
 

@@ -131,8 +131,8 @@ def _check_json(value: object, depth: int, budget: list[int]) -> None:
         raise ValueError(f"more than {MAX_METADATA_BYTES} bytes or {MAX_METADATA_DEPTH} levels")
     if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
-                raise ValueError(f"key {key!r:.80} is not a string")
+            if not isinstance(key, str) or "\0" in key:  # SQLite takes NUL for the end of a key
+                raise ValueError(f"key {key!r:.80} is no string without NUL")
             _check_json(item, depth - 1, budget)
     elif isinstance(value, list):
         for item in value:

@@ -47,7 +47,7 @@ class OpenClip:
         self._lock = Lock()  # the Hugging Face tokenizers that some models use cannot be shared by threads
         self.dim = int(open_clip.get_model_config(model)["embed_dim"])
         self.max_text_tokens = int(self._tokenizer.context_length)
-        self.logit_scale = float(self.network.logit_scale.exp())
+        self.logit_scale = float(self.network.logit_scale.detach().exp())
         # Before the precision changes: the fingerprint is of the weights as stored.
         self.fingerprint = fingerprint(self.network.state_dict(), self._spec(open_clip, model))
         self.device = pick_device(device)

@@ -11,8 +11,9 @@ import sentencepiece
 import torch
 from PIL import Image
 from polylens.backbone.errors import BadCheckpoint
-from polylens.clip import load as loading
+from polylens.backbone.pixels import Preprocess
 from polylens.clip.encoder import Encoder
+from polylens.clip.images import open_image
 from polylens.clip.load import load
 from polylens.errors import InvalidInput, PolylensError
 from torch import Tensor
@@ -65,6 +66,15 @@ def test_vectors_are_the_original_ones_of_unit_length(folder: Path, arrays: Arra
     logits = encoder.logit_scale * images @ texts.T
     torch.testing.assert_close(logits, expected[f"logits_per_image_{head}"], atol=1e-4, rtol=0)
     assert encoder.dim == 32 and encoder.max_text_tokens == 80
+
+
+@pytest.mark.parametrize("mode", ["retrieval", "classification"])
+def test_opened_pictures_give_the_original_pixels(golden: Path, arrays: Arrays, mode: str) -> None:
+    expected = arrays("preprocess/expected_56.npz")
+    preprocess = Preprocess(mode, 56)
+    for path in sorted((golden / "preprocess" / "images").iterdir()):
+        pixels_CHW = preprocess(open_image(path.read_bytes()))
+        np.testing.assert_allclose(pixels_CHW, expected[f"{path.stem}__{mode}"], atol=1e-6, rtol=0)
 
 
 def test_a_row_does_not_depend_on_its_batch(encoder: Encoder) -> None:
@@ -157,7 +167,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path, monkeypatch:
     ):
         with pytest.raises(InvalidInput, match=message):
             load(folder, **options)
-    monkeypatch.setattr(loading, "MINI", tmp_path / "mini")
+    monkeypatch.setattr("polylens.clip.load.MINI", tmp_path / "mini")
     with pytest.raises(PolylensError, match="lacks the weights of mini"):
         load("mini")
     shutil.copytree(folder, tmp_path / "mini")

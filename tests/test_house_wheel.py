@@ -19,7 +19,9 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def tracked_files() -> list[str]:
+@pytest.fixture(scope="module")
+def tracked() -> list[str]:
+    """Every file that git tracks and that is there, relative to the root."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("asks git which files belong to the package")
     return [name for name in run("git", "ls-files", cwd=ROOT).splitlines() if (ROOT / name).is_file()]
@@ -47,10 +49,10 @@ def differences(in_wheel: list[str], tracked: list[str]) -> tuple[list[str], lis
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from the source distribution, which is built from a copy of the tracked files."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
-    for name in tracked_files():
+    for name in tracked:
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
@@ -63,13 +65,15 @@ def names(wheel: Path) -> list[str]:
     return zipfile.ZipFile(wheel).namelist()
 
 
-def test_wheel_holds_exactly_the_package(names: list[str]) -> None:
-    assert differences(names, tracked_files()) == ([], [])
+def test_wheel_holds_exactly_the_package(names: list[str], tracked: list[str]) -> None:
+    assert differences(names, tracked) == ([], [])
 
 
-def test_control_a_dropped_package_and_a_stray_one_are_noticed(names: list[str]) -> None:
+def test_control_a_dropped_package_and_a_stray_file_are_noticed(
+    names: list[str], tracked: list[str]
+) -> None:
     doctored = [name for name in names if not name.startswith("polylens/clip/training/")]
-    missing, extra = differences([*doctored, "polylens/tests/test_house_wheel.py"], tracked_files())
+    missing, extra = differences([*doctored, "polylens/tests/test_house_wheel.py"], tracked)
     assert "polylens/clip/training/__init__.py" in missing
     assert extra == ["polylens/tests/test_house_wheel.py"]
 

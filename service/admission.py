@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from .errors import Overloaded
 
-SHORTEST = 0.05  # seconds: to come back earlier than this is no use to anyone
+SHORTEST, LONGEST = 0.05, 10.0  # seconds after which coming back is worth a try
 
 
 class Admission:
@@ -18,7 +18,8 @@ class Admission:
     def entering(self, count: int) -> Iterator[None]:
         """Room for `count` entries while inside the `with`; `Overloaded` unless there is room for all."""
         if self.inside + count > self.limit:
-            raise Overloaded(self.inside, self.limit, max(SHORTEST, self.pace * self.inside))
+            retry_after = min(max(SHORTEST, self.pace * self.inside), LONGEST)
+            raise Overloaded(self.inside, self.limit, retry_after)
         self.inside += count
         try:
             yield

@@ -45,7 +45,7 @@ class Overloaded(PolylensError):
     """Too much work is waiting; `retry_after` seconds from now there is likely room."""
 
     def __init__(self, waiting: int, limit: int, retry_after: float) -> None:
-        super().__init__(f"{waiting} entries are waiting and {limit} may; try again in {retry_after:.2f} s")
+        super().__init__(f"{waiting} are under way and {limit} may be; try again in {retry_after:.2f} s")
         self.retry_after = retry_after
 
 

@@ -1,4 +1,4 @@
-"""Wraps every method of ours: reads the request, keeps the time limit, turns errors into statuses.
+"""Wraps every method of ours: bounds calls and their time, reads requests, turns errors into statuses.
 
 Requests are parsed here rather than by gRPC, which answers UNKNOWN to bytes that are no message.
 """
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import grpc
 
 from ..errors import InvalidInput
+from .admission import Admission
 from .errors import DeadlineExpired
 from .status import to_status
 
@@ -19,10 +20,10 @@ Handler = Any  # grpc.RpcMethodHandler
 
 
 class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no generic when it runs
-    """`seconds` maps the name of a service to the time one of its calls may take at most."""
+    """Lets `calls` be under way at a time; `seconds` is what a call of each service may take at most."""
 
-    def __init__(self, seconds: Mapping[str, float]) -> None:
-        self._seconds = seconds
+    def __init__(self, calls: int, seconds: Mapping[str, float]) -> None:
+        self._admission, self._seconds = Admission(calls), seconds
 
     async def intercept_service(
         self,
@@ -36,31 +37,33 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
         seconds = self._seconds[method.removeprefix(OURS).split("/")[0]]
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                _stream(handler), response_serializer=handler.response_serializer
+                _stream(handler, self._admission), response_serializer=handler.response_serializer
             )
         return grpc.unary_unary_rpc_method_handler(
-            _unary(handler, seconds), response_serializer=handler.response_serializer
+            _unary(handler, self._admission, seconds), response_serializer=handler.response_serializer
         )
 
 
-def _unary(handler: Handler, seconds: float) -> Callable[..., Awaitable[Any]]:
+def _unary(handler: Handler, admission: Admission, seconds: float) -> Callable[..., Awaitable[Any]]:
     async def call(data: bytes, context: Any) -> Any:
         try:
-            request = _parsed(handler, data)
-            async with time_limit(seconds):
-                return await handler.unary_unary(request, context)
+            with admission.entering(1):
+                request = _parsed(handler, data)
+                async with time_limit(seconds):
+                    return await handler.unary_unary(request, context)
         except Exception as error:
             await _abort(context, error)
 
     return call
 
 
-def _stream(handler: Handler) -> Callable[..., AsyncIterator[Any]]:
+def _stream(handler: Handler, admission: Admission) -> Callable[..., AsyncIterator[Any]]:
     async def call(chunks: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         requests = (_parsed(handler, data) async for data in chunks)
         try:
-            async for reply in handler.stream_stream(requests, context):
-                yield reply
+            with admission.entering(1):
+                async for reply in handler.stream_stream(requests, context):
+                    yield reply
         except Exception as error:
             await _abort(context, error)
 

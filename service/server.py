@@ -47,7 +47,9 @@ class Server:
             )
         self._settings = settings
         self._server = grpc.aio.server(
-            interceptors=[Interceptor(SECONDS)], options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+            interceptors=[Interceptor(MAX_CALLS, SECONDS)],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=4 * MAX_CALLS,  # beyond it gRPC says UNAVAILABLE without a word of advice
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:

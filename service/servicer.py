@@ -138,7 +138,7 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
             try:
                 return await self._engine.upsert(collection, points)
             except Overloaded as error:
-                await asyncio.sleep(error.retry_after)
+                await asyncio.sleep(min(error.retry_after, 0.5))
 
     def _upserted(self, upserted: Upserted) -> dict[str, Any]:
         return {

@@ -99,7 +99,7 @@ class Service:
 @asynccontextmanager
 async def _serve(data: Path, encoder: FakeEncoder | None = None, **settings: Any) -> AsyncIterator[Service]:
     encoder = encoder or FakeEncoder()
-    chosen = Settings(data=data, port=0, drain_seconds=0, grace_seconds=1, **settings)
+    chosen = Settings(**{"data": data, "port": 0, "drain_seconds": 0, "grace_seconds": 1} | settings)
     engine = Engine(encoder, Store(data), chosen)
     async with serving(engine) as server, AsyncClient(server.address) as client:
         yield Service(encoder, engine, server.address, client)

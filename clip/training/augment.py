@@ -31,10 +31,10 @@ def random_affine(pixels_BCHW: Tensor, size: int, generator: torch.Generator) ->
     The border colour fills what comes into view.
     """
     count = len(pixels_BCHW)
-    zoom = uniform(generator, count, 0.85, 1.35)
-    stretch = uniform(generator, count, 0.9, 1.1)
-    angle = uniform(generator, count, -0.25, 0.25)
-    shift_x, shift_y = uniform(generator, count, -0.12, 0.12), uniform(generator, count, -0.12, 0.12)
+    zoom = uniform(generator, count, 0.9, 1.25)
+    stretch = uniform(generator, count, 0.95, 1.05)
+    angle = uniform(generator, count, -0.15, 0.15)
+    shift_x, shift_y = uniform(generator, count, -0.07, 0.07), uniform(generator, count, -0.07, 0.07)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     matrix_B23 = torch.stack(
         [torch.stack([cos * stretch, -sin, shift_x], 1), torch.stack([sin, cos / stretch, shift_y], 1)], 1
@@ -50,15 +50,15 @@ def random_colours(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """
     count = len(pixels_BCHW)
     luma_B1HW = luma(pixels_BCHW)
-    saturation = uniform(generator, count, 0.3, 1.7)
-    saturation[torch.rand(count, generator=generator) < 0.08] = 0
+    saturation = uniform(generator, count, 0.5, 1.5)
+    saturation[torch.rand(count, generator=generator) < 0.05] = 0
     pixels = luma_B1HW + (pixels_BCHW - luma_B1HW) * saturation.view(-1, 1, 1, 1)
-    hue_B33 = hue_rotation(uniform(generator, count, -0.2, 0.2))
+    hue_B33 = hue_rotation(uniform(generator, count, -0.1, 0.1))
     pixels = torch.einsum("bij,bjhw->bihw", hue_B33, pixels)
-    contrast = uniform(generator, count, 0.75, 1.25).view(-1, 1, 1, 1)
+    contrast = uniform(generator, count, 0.85, 1.2).view(-1, 1, 1, 1)
     pixels = (1 - (1 - pixels) * contrast) * uniform(generator, count, 0.85, 1.1).view(-1, 1, 1, 1)
     levels = torch.randint(3, 6, (count,), generator=generator).view(-1, 1, 1, 1)
-    flat = (torch.rand(count, generator=generator) < 0.25).view(-1, 1, 1, 1)
+    flat = (torch.rand(count, generator=generator) < 0.2).view(-1, 1, 1, 1)
     return torch.where(flat, torch.round(pixels.clamp(0, 1) * levels) / levels, pixels)
 
 
@@ -84,7 +84,7 @@ def random_outline(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     kind = torch.rand(count, generator=generator).view(-1, 1, 1, 1)
     drawn = pixels_BCHW * (1 - line_B1HW)
     return torch.where(
-        kind < 0.07, 1 - line_B1HW.expand_as(drawn), torch.where(kind < 0.5, drawn, pixels_BCHW)
+        kind < 0.05, 1 - line_B1HW.expand_as(drawn), torch.where(kind < 0.45, drawn, pixels_BCHW)
     )
 
 

@@ -28,7 +28,7 @@ def newest_checkpoint(out: Path) -> Path | None:
 
 
 def save_checkpoint(
-    out: Path, step: int, learner: Learner, optimizer: torch.optim.Optimizer, config: TrainConfig
+    out: Path, step: int, learner: Learner, optimizers: list[torch.optim.Optimizer], config: TrainConfig
 ) -> None:
     """Weights, optimiser state and step, on disk before the older ones go."""
     folder = out / "checkpoints"
@@ -37,7 +37,7 @@ def save_checkpoint(
     state = {
         "step": step,
         "learner": learner.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [o.state_dict() for o in optimizers],
         "run": identity(config),
     }
     with temporary.open("wb") as file:
@@ -50,7 +50,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, learner: Learner, optimizer: torch.optim.Optimizer, config: TrainConfig
+    path: Path, learner: Learner, optimizers: list[torch.optim.Optimizer], config: TrainConfig
 ) -> int:
     """The step to go on from; weights and optimiser are filled in place."""
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -60,7 +60,8 @@ def load_checkpoint(
             f"the run was started with other settings ({', '.join(changed)}); resume needs the same"
         )
     learner.load_state_dict(state["learner"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     return int(state["step"])
 
 

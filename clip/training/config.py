@@ -28,6 +28,7 @@ class TrainConfig:
     # Optimiser: AdamW (Loshchilov & Hutter, ICLR 2019), linear warm-up, then a cosine to zero
     learning_rate: float = 1e-3
     embedding_learning_rate: float | None = None  # token embeddings and proxies; None: as the rest
+    muon_learning_rate: float = 0.0  # above 0: the vision layers' matrices take Muon at this rate (muon.py)
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = 100

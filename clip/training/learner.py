@@ -11,6 +11,7 @@ from .batches import Batch
 from .config import TrainConfig
 from .distributed import gather
 from .loss import contrastive_loss, proxy_loss, view_loss
+from .muon import Muon
 
 
 class Learner(nn.Module):
@@ -56,12 +57,37 @@ def encode_texts(model: InternVLC, ids_ML: Tensor, parts: int = 4) -> Tensor:
     return vectors_MD[order_M.argsort()]
 
 
-def parameter_groups(learner: Learner, config: TrainConfig) -> list[dict[str, object]]:
+def make_optimizers(learner: Learner, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices of the vision layers when the recipe asks for it."""
+    names = {
+        f"model.vision_model.encoder.{n}" for n, p in learner.model.vision_model.encoder.named_parameters()
+    }
+    muon = (
+        [p for n, p in learner.named_parameters() if n in names and p.ndim == 2]
+        if config.muon_learning_rate
+        else []
+    )
+    taken = {id(p) for p in muon}
+    rest = [(n, p) for n, p in learner.named_parameters() if id(p) not in taken]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            parameter_groups(rest, config), lr=config.learning_rate, betas=config.betas, fused=True
+        )
+    ]
+    if muon:
+        rate = config.muon_learning_rate
+        optimizers.append(Muon([{"params": muon, "peak": rate}], lr=rate, weight_decay=config.weight_decay))
+    return optimizers
+
+
+def parameter_groups(
+    parameters: list[tuple[str, nn.Parameter]], config: TrainConfig
+) -> list[dict[str, object]]:
     """AdamW's groups: matrices decay, vectors and scalars do not, embeddings may have a rate of their own."""
     decayed: list[Tensor] = []
     plain: list[Tensor] = []
     embeddings: list[Tensor] = []
-    for name, parameter in learner.named_parameters():
+    for name, parameter in parameters:
         if name.endswith("embed_tokens.weight") or name == "proxies":
             embeddings.append(parameter)
         elif parameter.ndim >= 2 and "embedding" not in name.rsplit(".", 1)[-1]:

@@ -32,7 +32,9 @@ from .config import TrainConfig
 from .curve import draw_curve
 from .data import load_pairs
 from .distributed import World, join_world
-from .learner import Learner, parameter_groups, rate_share
+from .learner import Learner, make_optimizers, rate_share
+from .pooling import start_pooling
+from .positions import place_positions
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +55,18 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
     tokenizer = Tokenizer.from_pretrained(config.tokenizer)
     model = make_model(Path(config.model))
     learner = Learner(model, config, len(pairs.group_names)).to(device).train()
-    optimizer = torch.optim.AdamW(
-        parameter_groups(learner, config), lr=config.learning_rate, betas=config.betas, fused=True
-    )
-    checkpoint = newest_checkpoint(out) if resume else None
-    start = load_checkpoint(checkpoint, learner, optimizer, config) if checkpoint else 0
-    if checkpoint is None and config.bag_steps:
-        start_as_bag(learner, pairs, tokenizer, config, quiet=not world.leads)
-        if world.leads:
-            save_checkpoint(out, 0, learner, optimizer, config)
+    optimizers = make_optimizers(learner, config)
     size = model.config.vision.image_size
     maker = BatchMaker(config, pairs, tokenizer, size, world.rank, world.size)
+    checkpoint = newest_checkpoint(out) if resume else None
+    start = load_checkpoint(checkpoint, learner, optimizers, config) if checkpoint else 0
+    if checkpoint is None and config.bag_steps:
+        start_as_bag(learner, pairs, tokenizer, config, quiet=not world.leads)
+        start_pooling(learner, maker)
+        if world.leads:
+            save_checkpoint(out, 0, learner, optimizers, config)
     out.mkdir(parents=True, exist_ok=True)
-    Loop(config, out, world, learner, optimizer, device).run(maker, start)
+    Loop(config, out, world, learner, optimizers, device).run(maker, start)
     if world.leads:
         save_model(out / "model", model, Path(config.tokenizer))
         draw_curve(out / "log.jsonl", out / "loss.png")
@@ -87,9 +88,11 @@ def make_model(source: Path) -> InternVLC:
     """
     if source.is_file():
         try:
-            return InternVLC(InternVLConfig.from_dict(json.loads(source.read_text("utf-8"))))
+            model = InternVLC(InternVLConfig.from_dict(json.loads(source.read_text("utf-8"))))
         except json.JSONDecodeError as error:
             raise InvalidInput(f"{source.name} is not a JSON file: {error}") from error
+        place_positions(model.vision_model)
+        return model
     return InternVLC.from_pretrained(source, dtype=torch.float32, device="cpu")
 
 
@@ -102,11 +105,11 @@ class Loop:
         out: Path,
         world: World,
         learner: Learner,
-        optimizer: torch.optim.Optimizer,
+        optimizers: list[torch.optim.Optimizer],
         device: torch.device,
     ) -> None:
         self.config, self.out, self.world, self.device = config, out, world, device
-        self.learner, self.optimizer = learner, optimizer
+        self.learner, self.optimizers = learner, optimizers
         self.module: nn.Module = learner
         if world.size > 1:
             self.module = nn.parallel.DistributedDataParallel(learner)
@@ -134,15 +137,16 @@ class Loop:
                     self.report(done, parts, rate)
                     progress.update(bar, description=f"loss {parts['loss']:.3f}  {rate:.0f} img/s")
                 if self.world.leads and (done % config.save_every == 0 or done == config.steps):
-                    save_checkpoint(self.out, done, self.learner, self.optimizer, config)
+                    save_checkpoint(self.out, done, self.learner, self.optimizers, config)
                 if self.world.size > 1:
                     dist.barrier()
 
     def step(self, step: int, batches: list[Batch]) -> dict[str, float]:
         """The mean loss parts of one optimiser step over its micro-batches."""
         share = rate_share(step, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * share
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share
         torch.manual_seed(hash((self.config.seed, step, self.world.rank)) % 2**63)  # drop path, patch dropout
         patch_keep = (
             1.0 if step >= self.config.steps - self.config.full_steps else 1 - self.config.patch_dropout
@@ -156,8 +160,9 @@ class Loop:
             for name, value in {"loss": loss.detach(), **parts}.items():
                 total[name] = total.get(name, 0.0) + value.item() / len(batches)
         nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.learner.zero_grad(set_to_none=True)
         with torch.no_grad():
             self.learner.model.logit_scale.clamp_(max=torch.tensor(self.config.max_logit_scale).log().item())
         return total

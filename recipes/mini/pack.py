@@ -1,4 +1,7 @@
-"""Copies a trained model into the package, its weights as float16: python recipes/mini/pack.py MODEL clip/mini"""
+"""Copies a trained model into the package, its weights as float16.
+
+usage: python recipes/mini/pack.py MODEL clip/mini
+"""
 
 import argparse
 import shutil

@@ -18,7 +18,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for demo.json and contact_sheet.png.")] = Path(
         "polylens-demo"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 is any free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port on loopback; 0 is any free one.")] = 0,
     model: Annotated[str, typer.Option(help="mini, a folder, a hub id or open_clip:...")] = "mini",
     data: Annotated[
         Path | None, typer.Option(help="Folder for the collection, instead of one in OUT.")
@@ -28,8 +28,9 @@ def demo(
 ) -> None:
     """Search a gallery of emoji drawings in many languages, over gRPC.
 
-    Draws the gallery, fills a collection, serves it and asks the same things in 24 languages; then it goes
-    on serving. The second start finds the work of the first. Needs polylens\\[demo].
+    Draws the gallery, fills a collection, serves it, asks the same things in
+    24 languages and goes on serving. The second start finds the work of the
+    first. Needs polylens\\[demo].
 
     polylens demo
 

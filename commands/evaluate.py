@@ -47,14 +47,15 @@ def openmoji(
         Path | None, typer.Option(help="Draw a bar for each language into this PNG file.")
     ] = None,
 ) -> None:
-    """Text-to-image recall on OpenMoji's drawings, asked by the names of emoji in each language.
+    """Text-to-image recall on OpenMoji's drawings, asked by name in each language.
 
-    The drawings are not in mini's training data. Languages beyond the 14 of the emoji package need --cldr.
-    Needs polylens\\[demo], and polylens\\[train] for --plot.
+    The drawings are not in mini's training data. Languages beyond the 14 of
+    the emoji package need --cldr. Needs polylens\\[demo], and polylens\\[train]
+    for --plot.
 
     polylens evaluate openmoji
 
-    polylens evaluate openmoji --languages en,zh,ar,hi,sw --cldr node_modules --held-out --plot recall.png
+    polylens evaluate openmoji --cldr node_modules --held-out --plot recall.png
     """
     tags = languages.split(",") if languages else None
     encoder = load(model)

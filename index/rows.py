@@ -1,11 +1,11 @@
-"""The schema and every SQL statement, as functions over a connection.
+"""Every SQL statement on items, as functions over a connection.
 
 A row never changes after it was written, except that it may be marked deleted, and its row id is never used
-again: so what a reader found out about a row id stays true. Vectors have their own table, so that filters
-read only metadata.
+again: so what a reader found out about a row id stays true.
 """
 
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,34 +14,11 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CorruptCollection, UnsupportedFormat
+from .errors import CorruptCollection
 from .memory import Rows
-from .results import Record
+from .results import Metadata, Record
 
-APPLICATION_ID = 0x504C454E  # "PLEN", in the SQLite header
-FORMAT_VERSION = 1
-SCHEMA = f"""
-CREATE TABLE collection (dim INTEGER NOT NULL, fingerprint TEXT NOT NULL, metric TEXT NOT NULL) STRICT;
-CREATE TABLE row (
-    row_id INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    deleted INTEGER NOT NULL DEFAULT 0,
-    metadata BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX row_live ON row (id) WHERE deleted = 0;
-CREATE TABLE vector (row_id INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
-"""
 BLOCK = 2_048  # rows read at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a collection is for: vectors of this width from this model, compared by inner product."""
-
-    dim: int
-    fingerprint: str
 
 
 @dataclass(slots=True, eq=False)
@@ -52,33 +29,6 @@ class Change:
     metadata: Sequence[str]
     vectors_ND: NDArray[np.float32] | None
     replaced: int = 0  # rows marked deleted, once written
-
-
-def create(connection: apsw.Connection, identity: Identity) -> None:
-    """Writes schema and identity; to be called within a transaction."""
-    connection.execute(SCHEMA)
-    connection.execute(
-        "INSERT INTO collection VALUES (?, ?, 'inner_product')", (identity.dim, identity.fingerprint)
-    )
-
-
-def identity(connection: apsw.Connection) -> Identity | None:
-    """The identity, or None in a database whose creation never finished."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone() or (0,)
-    (version,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
-    if application == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]:
-        return None
-    if application != APPLICATION_ID:
-        raise CorruptCollection(f"{connection.filename} is not a polylens collection")
-    if version != FORMAT_VERSION:
-        raise UnsupportedFormat(
-            f"{connection.filename} has format {version}, this polylens reads {FORMAT_VERSION}"
-        )
-    found = connection.execute("SELECT dim, fingerprint FROM collection").fetchall()
-    match found:
-        case [(int(dim), str(fingerprint))]:
-            return Identity(dim, fingerprint)
-    raise CorruptCollection(f"{connection.filename} has the identities {found!r:.200}, expected one")
 
 
 def write(connection: apsw.Connection, changes: Sequence[Change]) -> tuple[list[Rows], NDArray[np.int64]]:
@@ -111,11 +61,19 @@ def _insert(
         "INSERT INTO row (row_id, id, metadata) VALUES (?, ?, jsonb(?))",
         zip(row_ids, change.ids, change.metadata, strict=True),
     )
-    stored = vectors_ND.astype("<f4", copy=False)
+    blobs = (vector.tobytes() for vector in vectors_ND.astype("<f4", copy=False))
     connection.executemany(
-        "INSERT INTO vector VALUES (?, ?)",
-        ((row_id, row.tobytes()) for row_id, row in zip(row_ids, stored, strict=True)),
+        "INSERT INTO vector VALUES (?, ?, ?)",
+        (
+            (row_id, blob, checksum(row_id, id, blob))
+            for row_id, id, blob in zip(row_ids, change.ids, blobs, strict=True)
+        ),
     )
+
+
+def checksum(row_id: int, id: str, blob: bytes) -> int:
+    """CRC-32 of a row: SQLite notices damage to its structure, not to what is stored in it."""
+    return zlib.crc32(blob, zlib.crc32(f"{row_id} {id}".encode()))
 
 
 def counts(connection: apsw.Connection) -> tuple[int, NDArray[np.int64]]:
@@ -125,29 +83,18 @@ def counts(connection: apsw.Connection) -> tuple[int, NDArray[np.int64]]:
 
 
 def live_blocks(connection: apsw.Connection, dim: int) -> Iterator[Rows]:
-    """All live rows by ascending row id, block by block; refuses vectors nobody can have written."""
+    """All live rows by ascending row id, block by block, verified."""
     after = 0
-    sql = """SELECT row.row_id, row.id, vector.vector FROM row LEFT JOIN vector USING (row_id)
+    sql = """SELECT row.row_id, row.id, vector, checksum FROM row LEFT JOIN vector USING (row_id)
              WHERE row.deleted = 0 AND row.row_id > ? ORDER BY row.row_id LIMIT ?"""
     while block := connection.execute(sql, (after, BLOCK)).fetchall():
-        row_ids, ids, blobs = zip(*block, strict=True)
+        row_ids, ids, blobs, checksums = zip(*block, strict=True)
         after = row_ids[-1]
-        yield np.array(row_ids, np.int64), ids, _vectors(blobs, row_ids, dim)
-
-
-def _vectors(blobs: Sequence[bytes | None], row_ids: Sequence[int], dim: int) -> NDArray[np.float32]:
-    for blob, row_id in zip(blobs, row_ids, strict=True):
-        if blob is None or len(blob) != 4 * dim:
-            raise CorruptCollection(f"row {row_id} has no vector of width {dim}")
-    vectors = np.frombuffer(b"".join(blob for blob in blobs if blob is not None), "<f4").reshape(
-        len(blobs), dim
-    )
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.einsum("nd,nd->n", vectors, vectors)
-    good = np.abs(norms - 1) < 0.01  # false for NaN
-    if not good.all():
-        raise CorruptCollection(f"row {row_ids[int(good.argmin())]} holds a damaged vector")
-    return vectors.astype(np.float32, copy=False)
+        for row_id, id, blob, expected in zip(row_ids, ids, blobs, checksums, strict=True):
+            if blob is None or len(blob) != 4 * dim or checksum(row_id, id, blob) != expected:
+                raise CorruptCollection(f"row {row_id} is damaged")
+        vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(block), dim)
+        yield np.array(row_ids, np.int64), ids, vectors.astype(np.float32, copy=False)
 
 
 def purge(connection: apsw.Connection, row_ids: NDArray[np.int64]) -> None:
@@ -194,10 +141,15 @@ def _records(
     sql = f"SELECT row.row_id, row.id, json(row.metadata), {column} FROM row {join} WHERE {condition}"
     return [
         Record(
-            id,
-            row_id,
-            json.loads(text),
-            None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32),
+            id, row_id, parsed(text), None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32)
         )
         for row_id, id, text, blob in connection.execute(sql, parameters)
     ]
+
+
+def parsed(text: str | None) -> Metadata:
+    """The metadata object of a stored JSON text."""
+    try:
+        return cast(Metadata, json.loads(text or ""))
+    except ValueError as error:
+        raise CorruptCollection(f"damaged metadata: {error}") from error

@@ -25,7 +25,7 @@ def unit() -> Callable[..., Floats]:
 
 @pytest.fixture
 def brute_force() -> BruteForce:
-    """A function: (queries_QD, vectors_ND, k) -> per query the best rows, by score then row, and their scores."""
+    """A function: (queries_QD, vectors_ND, k) -> per query the best rows by score, then row; their scores."""
 
     def find(queries_QD: Floats, vectors_ND: Floats, k: int) -> tuple[list[list[int]], list[Floats]]:
         rows, scores = [], []

@@ -16,7 +16,12 @@ from polylens.index.errors import (
 
 def test_get_returns_every_bit_in_the_order_asked_for(collection, unit):
     vectors = unit(4)
-    metadata = [{"name": "hornbill", "n": 1.0}, {"名": "鸟", "deep": {"list": [1, "x", None, True]}}, {}, {"e": "\0"}]
+    metadata = [
+        {"name": "hornbill", "n": 1.0},
+        {"名": "鸟", "deep": {"list": [1, "x", None, True]}},
+        {},
+        {"e": "\0"},
+    ]
     assert collection.upsert(["a", "鳥", "c", "d e"], vectors, metadata) == 4
     records = collection.get(["d e", "nobody", "鳥", "a", "a"])
     assert [record and record.id for record in records] == ["d e", None, "鳥", "a", "a"]

@@ -1,4 +1,4 @@
-"""Filters: what they mean, shown by a naive twin in Python; what they refuse; and that no text becomes SQL."""
+"""Filters: what they mean, shown by a naive twin; what they refuse; and that no text becomes SQL."""
 
 import json
 
@@ -30,7 +30,9 @@ def matches(condition, metadata: dict) -> bool:
         value = value.get(key, missing) if isinstance(value, dict) else missing
     if isinstance(condition, Exists):
         return value is not missing
-    elements = value if isinstance(value, list) else [] if isinstance(value, dict) or value is missing else [value]
+    elements = (
+        value if isinstance(value, list) else [] if isinstance(value, dict) or value is missing else [value]
+    )
     if isinstance(condition, Range):
         return any(within(condition, element) for element in elements)
     wanted = [condition.value] if isinstance(condition, Equal) else condition.values
@@ -38,7 +40,9 @@ def matches(condition, metadata: dict) -> bool:
 
 
 def within(bounds: Range, value: object) -> bool:
-    given = {name: bound for name in ("gt", "gte", "lt", "lte") if (bound := getattr(bounds, name)) is not None}
+    given = {
+        name: bound for name in ("gt", "gte", "lt", "lte") if (bound := getattr(bounds, name)) is not None
+    }
     kind = str if isinstance(next(iter(given.values())), str) else int | float
     if isinstance(value, bool) or not isinstance(value, kind):
         return False
@@ -48,12 +52,16 @@ def within(bounds: Range, value: object) -> bool:
 
 
 FIELDS = st.sampled_from(["a", "b", "a.b", "a.a", "é x", 'q"', "back\\", "new\nline", "$", "a'--"])
-PLAIN = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, 1.0, -2.0]), st.sampled_from(["", "1", "x", "é", "o'--"]))
+PLAIN = st.one_of(
+    st.integers(-3, 3), st.sampled_from([0.5, 1.0, -2.0]), st.sampled_from(["", "1", "x", "é", "o'--"])
+)
 SCALARS = PLAIN | st.booleans() | st.none()
 KEYS = st.sampled_from(["a", "b", "é x", 'q"', "back\\", "new\nline", "$", "a'--"])
 OBJECTS = st.dictionaries(
     KEYS,
-    st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)),
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
+    ),
     max_size=4,
 )
 
@@ -73,9 +81,11 @@ LEAVES = st.one_of(
 )
 CONDITIONS = st.recursive(
     LEAVES,
-    lambda inner: st.builds(Not, inner)
-    | st.builds(And, st.lists(inner, min_size=1, max_size=3).map(tuple))
-    | st.builds(Or, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+    lambda inner: (
+        st.builds(Not, inner)
+        | st.builds(And, st.lists(inner, min_size=1, max_size=3).map(tuple))
+        | st.builds(Or, st.lists(inner, min_size=1, max_size=3).map(tuple))
+    ),
     max_leaves=5,
 )
 
@@ -86,7 +96,9 @@ def select(objects: list[dict], condition) -> list[int]:
     texts = [(n, json.dumps(value, ensure_ascii=False)) for n, value in enumerate(objects)]
     connection.executemany("INSERT INTO row VALUES (?, jsonb(?))", texts)
     sql, parameters = filters.to_sql(condition)
-    return [n for (n,) in connection.execute(f"SELECT row_id FROM row WHERE {sql} ORDER BY row_id", parameters)]
+    return [
+        n for (n,) in connection.execute(f"SELECT row_id FROM row WHERE {sql} ORDER BY row_id", parameters)
+    ]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -137,10 +149,12 @@ for _ in range(20):
 @pytest.mark.parametrize(
     "value",
     [
-        None, [], {}, "a = 1", {"a": {}}, {"a": {"$regex": "x"}}, {"a": {"b": 1}}, {"$where": "1"}, {"a": [1]},
-        {"$and": {}}, {"$or": []}, {"$not": []}, {"a": {"$in": "xy"}}, {"a": {"$in": []}}, {"a": {"$in": [[1]]}},
+        None, [], {}, "a = 1", {"a": {}}, {"a": {"$regex": "x"}}, {"a": {"b": 1}}, {"$where": "1"},
+        {"a": [1]},         {"$and": {}}, {"$or": []}, {"$not": []}, {"a": {"$in": "xy"}}, {"a": {"$in": []}},
+        {"a": {"$in": [[1]]}},
         {"a": {"$exists": 1}}, {"a": {"$gt": None}}, {"a": {"$gt": True}}, {"a": {"$gt": 1, "$lt": "x"}},
-        {"": 1}, {"a..b": 1}, {"a.": 1}, {"a": 2**63}, {"a": 10**400}, {"a": float("nan")}, {"a": {"$gt": [1]}},
+        {"": 1}, {"a..b": 1}, {"a.": 1}, {"a": 2**63}, {"a": 10**400}, {"a": float("nan")},
+        {"a": {"$gt": [1]}},
         {"a": "x" * 5_000}, {"a" * 5_000: 1}, {"a": "\ud800"}, {"\ud800": 1}, {1: 2}, {"a": {1: 2}},
         {"a\0": 1}, {"a": {"$in": list(range(1_001))}}, NESTED, {"$and": [{"a": 1}] * 65},
         {"$or": [{"a": {"$in": list(range(900))}}] * 12},
@@ -153,7 +167,16 @@ def test_refuses_what_is_not_in_the_language_or_too_much(value):
 
 
 def test_refuses_objects_that_are_no_filters():
-    for value in ("1=1", And(("1=1",)), And(()), Or("ab"), Not(None), In("a", ()), Equal(3, 1), Equal("a", b"x")):  # type: ignore[arg-type]
+    for value in (
+        "1=1",
+        And(("1=1",)),
+        And(()),
+        Or("ab"),
+        Not(None),
+        In("a", ()),
+        Equal(3, 1),
+        Equal("a", b"x"),
+    ):  # type: ignore[arg-type]
         with pytest.raises(InvalidFilter):
             filters.to_sql(value)  # type: ignore[arg-type]
 
@@ -174,7 +197,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_are_only_texts(collection, unit, text):
-    collection.upsert(["target", "other"], unit(2), [{text.replace(".", ""): text}, {"x": 1, "y": 1, "a": [1]}])
+    collection.upsert(
+        ["target", "other"], unit(2), [{text.replace(".", ""): text}, {"x": 1, "y": 1, "a": [1]}]
+    )
     field = text.replace(".", "")
     for condition, expected in (
         (Equal(field, text), ["target"]),
@@ -190,7 +215,9 @@ def test_hostile_texts_are_only_texts(collection, unit, text):
 
 
 def test_no_value_is_in_the_sql_text():
-    condition = And((Equal("secret-field", "secret"), Range("secret-field", gt=4711), In("f", ("secret", 4711, True))))
+    condition = And(
+        (Equal("secret-field", "secret"), Range("secret-field", gt=4711), In("f", ("secret", 4711, True)))
+    )
     sql, parameters = filters.to_sql(condition)
     assert "secret" not in sql and "4711" not in sql
     assert parameters.count("secret") == 2 and parameters.count(4711) == 2

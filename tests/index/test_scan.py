@@ -1,4 +1,4 @@
-"""The search equals brute force exactly: ids, order and every bit of the scores, however the rows lie in memory."""
+"""The search equals brute force: ids, order, every bit of the scores, however the rows lie in memory."""
 
 import itertools
 
@@ -29,7 +29,9 @@ def check(found, expected, names) -> None:
         assert hits.scores.tobytes() == scores.tobytes()
 
 
-@pytest.mark.parametrize(("queries", "ks"), [(1, (1, 10, 1000)), (3, (10,)), (4, (1, 699)), (64, (10,)), (300, (3,))])
+@pytest.mark.parametrize(
+    ("queries", "ks"), [(1, (1, 10, 1000)), (3, (10,)), (4, (1, 699)), (64, (10,)), (300, (3,))]
+)
 def test_equals_brute_force(layout, collection, unit, brute_force, queries, ks):
     vectors = unit(700)
     fill(collection, vectors)
@@ -51,7 +53,9 @@ def test_equals_brute_force_with_deletions_and_filters(layout, collection, unit,
     check(collection.search(asked, 10), brute_force(asked, vectors[left], 10), [f"id{n}" for n in left])
     left = np.array([n for n in left if n % 2 and 100 <= n < 400])
     passing = And((Equal("odd", True), Range("n", gte=100, lt=400)))
-    check(collection.search(asked, 10, passing), brute_force(asked, vectors[left], 10), [f"id{n}" for n in left])
+    check(
+        collection.search(asked, 10, passing), brute_force(asked, vectors[left], 10), [f"id{n}" for n in left]
+    )
     assert [len(hits) for hits in collection.search(asked, 10, Equal("n", -1))] == [0] * queries
 
 
@@ -74,7 +78,7 @@ def test_one_query_gives_what_it_gives_in_a_batch(collection, unit):
 
 
 def test_near_equal_scores_beyond_faiss_slack_are_not_cut(collection, unit, brute_force):
-    """Hundreds of vectors whose float32 scores cannot be told apart: the best by float64 must still come first."""
+    """Hundreds of vectors that float32 scores cannot tell apart: the best by float64 must come first."""
     generator = np.random.default_rng(0)
     vectors = np.repeat(unit(1), 300, axis=0) + generator.normal(0, 3e-8, (300, 8)).astype(np.float32)
     fill(collection, vectors)

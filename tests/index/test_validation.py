@@ -58,7 +58,9 @@ def test_what_is_accepted_is_stored_as_it_came_unless_asked_otherwise(collection
     almost = GOOD[:1] * np.float32(1.0009)
     collection.upsert(["a"], almost)
     assert collection.get(["a"])[0].vector.tobytes() == almost[0].tobytes()
-    collection.upsert(["b", "c"], [[3e30, 4e30, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 3e-5, 4e-5]], normalize=True)
+    collection.upsert(
+        ["b", "c"], [[3e30, 4e30, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 3e-5, 4e-5]], normalize=True
+    )
     assert collection.get(["b"])[0].vector[:2].tolist() == pytest.approx([0.6, 0.8])
     assert collection.search([[0.0] * 7 + [100.0]], k=1, normalize=True)[0][0].score == pytest.approx(0.8)
     for dtype in (np.float16, np.float64, ">f4"):
@@ -117,7 +119,8 @@ for _ in range(2_000):
 @pytest.mark.parametrize(
     "bad",
     [
-        None, [], "text", 3, {1: "x"}, {"a": {2: 3}}, {"a": float("nan")}, {"a": [float("inf")]}, {"a": 2**63},
+        None, [], "text", 3, {1: "x"}, {"a": {2: 3}}, {"a": float("nan")}, {"a": [float("inf")]},
+        {"a": 2**63},
         {"a": {1, 2}}, {"a": b"x"}, {"a": (1, 2)}, {"a": np.float32(1)}, {"a": "\ud800"}, {"\ud800": 1},
         {"nul\0": 1}, {"a": "x" * 65_536}, {"a": [0] * 32_768}, LOOP, {"a": WIDE}, DEEP,
     ],

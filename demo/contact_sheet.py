@@ -21,7 +21,7 @@ MARGIN, GAP, PADDING = 48, 24, 22
 HEADER, FOOTER, CARD_HEADER = 132, 76, 62
 THUMB, CELL, ROW, QUESTION = 68, 88, 108, 208
 CARDS_ACROSS = 4
-NAME_LENGTH = 15  # characters of a name that fit under a picture
+NAME_LENGTH = 14  # characters of a name that fit under a picture
 INK, SOFT, LINE, PAPER, GREEN = "#1f1e1b", "#8b867c", "#e9e5dc", "#f7f5f0", "#2f9e5b"
 BOLD, MIDDLE, END = 'font-weight="bold"', 'text-anchor="middle"', 'text-anchor="end"'
 
@@ -82,7 +82,7 @@ def _pictures(ids: set[str], files: Mapping[str, Path]) -> str:
 
 def _header(heading: str, answers: Sequence[Answer], width: int) -> str:
     found = sum(answer.found for answer in answers)
-    score = f"{found} of {len(answers)} answered"
+    score = f"{found} of {len(answers)} found"
     return (
         _text(MARGIN, 70, "polylens", 44, extra=BOLD)
         + _text(MARGIN, 104, heading, 20, fill=SOFT)

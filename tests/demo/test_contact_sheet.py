@@ -66,7 +66,7 @@ def test_sheet_shows_each_hit_and_says_what_it_cannot_write(
     assert svg.count("<use ") == 5 * len(ASKED) and svg.count("<image ") == 5
     assert "一只猫" not in svg and "no font here can write them" in svg
     assert "by &lt;OpenMoji&gt; &amp; friends" in svg
-    assert f"{sum(answer.found for answer in answers)} of {len(answers)} answered" in svg
+    assert f"{sum(answer.found for answer in answers)} of {len(answers)} found" in svg
 
     monkeypatch.setattr(sheet, "drawable", lambda texts, options: set(texts))  # control
     sheet.contact_sheet(answers, files, heading="", footing="")

@@ -12,9 +12,9 @@ from torch import Tensor
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def style_augment(pixels_BCHW: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Another illustrator's take on each drawing: float32 (B, 3, size, size) in [0, 1]."""
-    pixels = random_affine(pixels_BCHW, size, generator)
+def style_augment(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Another illustrator's take on each drawing: float32, same shape, in [0, 1]."""
+    pixels = random_affine(pixels_BCHW, generator)
     pixels = random_colours(pixels, generator)
     pixels = random_outline(pixels, generator)
     return pixels.clamp_(0, 1)
@@ -25,7 +25,7 @@ def uniform(generator: torch.Generator, count: int, low: float, high: float) -> 
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def random_affine(pixels_BCHW: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def random_affine(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """Each picture scaled, turned, stretched and moved a little.
 
     The border colour fills what comes into view.
@@ -39,7 +39,7 @@ def random_affine(pixels_BCHW: Tensor, size: int, generator: torch.Generator) ->
     matrix_B23 = torch.stack(
         [torch.stack([cos * stretch, -sin, shift_x], 1), torch.stack([sin, cos / stretch, shift_y], 1)], 1
     )
-    grid = F.affine_grid(matrix_B23, [count, 3, size, size], align_corners=False)
+    grid = F.affine_grid(matrix_B23, list(pixels_BCHW.shape), align_corners=False)
     return F.grid_sample(pixels_BCHW, grid, padding_mode="border", align_corners=False)
 
 

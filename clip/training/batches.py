@@ -49,8 +49,9 @@ class BatchMaker:
         random = np.random.default_rng((config.seed, step, self.rank))
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
         languages = frozenset(config.start_languages) if step < config.start_steps else None
+        size = config.small_size if step < config.small_steps else self.size
         return [
-            self._batch(part, random, generator, languages)
+            self._batch(part, size, random, generator, languages)
             for part in np.array_split(rows, config.accumulate)
         ]
 
@@ -68,6 +69,7 @@ class BatchMaker:
     def _batch(
         self,
         rows: np.ndarray,
+        size: int,
         random: np.random.Generator,
         generator: torch.Generator,
         languages: frozenset[str] | None,
@@ -79,23 +81,22 @@ class BatchMaker:
         text_groups = np.resize(groups, count)  # the first rows' groups, or all of them over again
         texts = [self.pairs.texts.draw(g, random, self.config.name_share, languages) for g in text_groups]
         ids = self.tokenizer(texts, max_length=self.config.max_text_tokens, pad_to_max=False)
-        pixels = torch.stack([self._decode(self.pairs.read(int(row)), random) for row in rows])
+        pixels = torch.stack([decode(self.pairs.read(int(row)), size, random) for row in rows])
         if self.config.augment:
-            pixels = style_augment(pixels, self.size, generator)
+            pixels = style_augment(pixels, generator)
         pixels = (pixels - IMAGENET_MEAN) / IMAGENET_STD
         return Batch(pixels, torch.as_tensor(ids), torch.as_tensor(groups), torch.as_tensor(text_groups))
 
-    def _decode(self, encoded: bytes, random: np.random.Generator) -> Tensor:
-        """(3, S, S) float32 in [0, 1]; transparent parts show white, or now and then some light colour."""
-        image = Image.open(io.BytesIO(encoded)).convert("RGBA")
-        shade = (
-            (255, 255, 255) if random.random() < 0.7 else tuple(int(v) for v in random.integers(200, 256, 3))
-        )
-        canvas = Image.new("RGBA", image.size, (*shade, 255))
-        picture = Image.alpha_composite(canvas, image).convert("RGB")
-        if picture.size != (self.size, self.size):
-            picture = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
+
+def decode(encoded: bytes, size: int, random: np.random.Generator) -> Tensor:
+    """(3, size, size) float32 in [0, 1]; transparent parts show white, or now and then some light colour."""
+    image = Image.open(io.BytesIO(encoded)).convert("RGBA")
+    shade = (255, 255, 255) if random.random() < 0.7 else tuple(int(v) for v in random.integers(200, 256, 3))
+    canvas = Image.new("RGBA", image.size, (*shade, 255))
+    picture = Image.alpha_composite(canvas, image).convert("RGB")
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
 
 
 def prefetch(maker: BatchMaker, start: int, stop: int) -> Iterator[list[Batch]]:

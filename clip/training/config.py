@@ -46,7 +46,10 @@ class TrainConfig:
     bag_batch_size: int = 2048
     # Views
     patch_dropout: float = 0.0  # share of patches left out in training (FLIP, Li et al. CVPR 2023)
-    full_steps: int = 0  # the last steps, which see every patch
+    small_size: int = (
+        0  # side in pixels of the first steps' images (0: the model's own); positions are resized
+    )
+    small_steps: int = 0
     augment: bool = False  # the style augmentation of augment.py
     name_share: float = 0.5  # share of texts that are names, where the text table marks them
     max_text_tokens: int = 80
@@ -68,6 +71,8 @@ class TrainConfig:
             )
         if self.precision not in ("auto", "fp32", "bf16"):
             raise InvalidInput(f"precision is {self.precision!r}; expected auto, fp32 or bf16")
+        if self.small_steps and self.small_size < 1:
+            raise InvalidInput(f"small_steps is {self.small_steps}, but small_size is {self.small_size}")
         if not 0 <= self.patch_dropout < 1:
             raise InvalidInput(f"patch_dropout is {self.patch_dropout}; expected at least 0 and below 1")
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):

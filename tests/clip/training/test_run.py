@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 RICH = {
     "augment": True,
     "patch_dropout": 0.5,
-    "full_steps": 1,
+    "small_size": 14,
+    "small_steps": 4,
     "proxies": 1.0,
     "image_contrast": 0.5,
     "bag_steps": 3,

@@ -11,6 +11,7 @@ from polylens.clip.training.config import TrainConfig
 from polylens.clip.training.data import load_pairs
 from polylens.clip.training.learner import Learner, encode_texts, make_optimizers
 from polylens.clip.training.muon import Muon, orthogonal
+from polylens.clip.training.pooling import ridge
 from polylens.clip.training.positions import waves
 from polylens.clip.training.run import make_model
 
@@ -55,6 +56,18 @@ def test_the_text_tower_starts_knowing_the_words(training_files: Path) -> None:
     assert max(right()) < 6  # the control: nothing is known before
     start_as_bag(subject, pairs, tokenizer, config, quiet=True)
     assert right() == (8, 8)
+
+
+def test_ridge_follows_its_targets_at_length_one() -> None:
+    random = torch.Generator().manual_seed(3)
+    features = torch.randn(200, 6, generator=random) + 5
+    targets = features @ torch.randn(6, 4, generator=random)
+    weight, bias = ridge(features, targets)
+    found = features @ weight.T + bias
+    centred = targets - targets.mean(0)
+    assert F.cosine_similarity(found, centred).mean() > 0.99
+    torch.testing.assert_close(found.square().sum(1).mean(), torch.tensor(1.0))
+    assert F.cosine_similarity(found, centred.flip(0)).mean() < 0.5  # the control
 
 
 def test_encoding_by_length_keeps_the_order(training_files: Path) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import io
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -124,3 +124,25 @@ def picture() -> Callable[..., bytes]:
 def serve() -> Callable[..., Any]:
     """`async with serve(folder, **settings) as service:` runs a server on a free port."""
     return _serve
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Any]:
+    """A server in a thread of its own, so that the test may block."""
+    started, stop = threading.Event(), None
+    found: list[Any] = []
+
+    async def run() -> None:
+        nonlocal stop
+        stop = asyncio.Event()
+        async with _serve(tmp_path / "data") as service:
+            found.extend([service, asyncio.get_running_loop()])
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    assert started.wait(30)
+    yield found[0]
+    found[1].call_soon_threadsafe(stop.set)
+    thread.join(30)

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,30 +28,8 @@ METHOD_NAMES = sorted(
 
 
 @pytest.fixture
-def service(serve: Any, tmp_path: Path) -> Iterator[Any]:
-    """A server in a thread of its own, so that the test may block."""
-    started, stop = threading.Event(), None
-    found: list[Any] = []
-
-    async def run() -> None:
-        nonlocal stop
-        stop = asyncio.Event()
-        async with serve(tmp_path / "data") as service:
-            found.extend([service, asyncio.get_running_loop()])
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    assert started.wait(30)
-    yield found[0]
-    found[1].call_soon_threadsafe(stop.set)
-    thread.join(30)
-
-
-@pytest.fixture
-def client(service: Any) -> Iterator[Client]:
-    with Client(service.address) as client:
+def client(running: Any) -> Iterator[Client]:
+    with Client(running.address) as client:
         client.create_collection("c")
         yield client
 
@@ -78,11 +55,11 @@ def test_every_way_to_give_an_image(client: Client, picture: Callable[..., bytes
     assert client.search(image=Image.open(file))[0].score == pytest.approx(1, abs=1e-5)
 
 
-def test_texts(client: Client, service: Any) -> None:
+def test_texts(client: Client, running: Any) -> None:
     texts = [f"text number {i}" for i in range(150)]  # more than one request holds
     vectors = client.embed_texts(texts)
     assert vectors.shape == (150, 16)
-    assert np.array_equal(vectors[149], service.encoder.text_vector(texts[149]))
+    assert np.array_equal(vectors[149], running.encoder.text_vector(texts[149]))
     assert client.embed_texts([]).shape == (0, 0)
 
 
@@ -260,8 +237,8 @@ def test_which_methods_only_read() -> None:
     }
 
 
-def test_a_deadline_of_the_caller_holds(client: Client, service: Any) -> None:
-    service.encoder.before = lambda: time.sleep(1)
-    with Client(service.address, timeout=0.2) as hasty, pytest.raises(RemoteError) as raised:
+def test_a_deadline_of_the_caller_holds(client: Client, running: Any) -> None:
+    running.encoder.before = lambda: time.sleep(1)
+    with Client(running.address, timeout=0.2) as hasty, pytest.raises(RemoteError) as raised:
         hasty.search("a")
     assert raised.value.code == "DEADLINE_EXCEEDED"

@@ -1,0 +1,138 @@
+"""`polylens collection`: looks after the collections of a running server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import PolylensError
+from ..service.client import TARGET, Client
+from ..service.errors import BatchError
+from ..service.pictures import find_pictures
+from ..service.records import CollectionInfo
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+MOST_FAULTS = 20
+
+Server = Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")]
+Name = Annotated[str, typer.Argument(help="Name of the collection.")]
+
+
+@app.callback()
+def collection() -> None:
+    """Look after the collections of a running server."""
+
+
+@app.command()
+def create(
+    name: Name,
+    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Accept one that exists already.")] = False,
+    server: Server = TARGET,
+) -> None:
+    """Make an empty collection for vectors of the server's model.
+
+    polylens collection create photos
+    """
+    with Client(server) as client:
+        _show([client.create_collection(name, exist_ok=exist_ok)])
+
+
+@app.command("list")
+def list_(server: Server = TARGET) -> None:
+    """List all collections.
+
+    polylens collection list
+    """
+    with Client(server) as client:
+        _show(client.collections())
+
+
+@app.command()
+def info(name: Name, server: Server = TARGET) -> None:
+    """Show one collection.
+
+    polylens collection info photos
+    """
+    with Client(server) as client:
+        _show([client.collection(name)])
+
+
+@app.command()
+def upsert(
+    name: Name,
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders to look for pictures in.")],
+    server: Server = TARGET,
+) -> None:
+    """Store pictures; one stored before under the same id is replaced.
+
+    The id is the path below the folder given, or the name of the file given.
+    The metadata has the full path as `path`. Pictures that cannot be read are
+    reported and the others stored.
+
+    polylens collection upsert photos ~/Pictures
+
+    polylens collection upsert photos cat.jpg dog.png
+    """
+    pictures = find_pictures(paths)
+    ids, files = list(pictures), list(pictures.values())
+    with Client(server) as client, Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(name, total=len(ids))
+        try:
+            stored = client.upsert(
+                ids,
+                collection=name,
+                images=files,
+                metadata=[{"path": str(file.resolve())} for file in files],
+                progress=lambda count: progress.advance(bar, count),
+            )
+        except BatchError as error:
+            for fault in error.faults[:MOST_FAULTS]:
+                progress.console.print(Text(f"{files[fault.index]}: {fault.message}"))
+            failed = len(error.faults)
+            raise PolylensError(f"{failed} of {len(ids)} pictures were not stored; the others were") from None
+    typer.echo(f"stored {stored}")
+
+
+@app.command()
+def delete(
+    name: Name,
+    ids: Annotated[list[str], typer.Argument(help="Ids of points; unknown ones are no error.")],
+    server: Server = TARGET,
+) -> None:
+    """Delete points.
+
+    polylens collection delete photos 2024/cat.jpg 2024/dog.png
+    """
+    with Client(server) as client:
+        typer.echo(f"deleted {client.delete(ids, collection=name)}")
+
+
+@app.command()
+def drop(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = TARGET,
+) -> None:
+    """Delete a collection and every point in it.
+
+    polylens collection drop photos
+    """
+    with Client(server) as client:
+        count = client.collection(name).count
+        if not yes:
+            typer.confirm(f"Delete {name} with {count:,} points?", abort=True)
+        client.drop_collection(name)
+    typer.echo(f"dropped {name}")
+
+
+def _show(collections: list[CollectionInfo]) -> None:
+    table = Table("name", "points", "dim", "model", "problem", box=None)
+    for one in collections:
+        table.add_row(one.name, f"{one.count:,}", str(one.dim), one.fingerprint[:16], Text(one.problem))
+    Console().print(table)

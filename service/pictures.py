@@ -1,0 +1,27 @@
+"""Finds pictures on disk."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InvalidInput
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def find_pictures(paths: Iterable[Path]) -> dict[str, Path]:
+    """Each picture by its id: its path below the folder given, or its name where the file itself is given."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            named = {file.relative_to(path).as_posix(): file for file in files if file.is_file()}
+        elif path.is_file():
+            named = {path.name: path}
+        else:
+            raise InvalidInput(f"{path} is neither a file nor a folder")
+        for id, file in named.items():
+            if found.setdefault(id, file) != file:
+                raise InvalidInput(f"{found[id]} and {file} would have the same id {id!r}")
+    if not found:
+        raise InvalidInput(f"no pictures found; looked for {', '.join(sorted(SUFFIXES))}")
+    return found

@@ -1,6 +1,7 @@
 """A durable collection of unit vectors with ids and metadata, searched exactly."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -169,23 +170,21 @@ class Collection:
         while True:
             view = self._memory.view
             allowed = None if condition is None else self._matching(*condition)
-            ranked = scan.search(view, queries, k, allowed)
-            found = [view.rows(positions) for positions, _ in ranked]
-            texts = self._metadata([row_ids for row_ids, _ in found])
+            positions, scores, bounds = scan.search(view, queries, k, allowed)
+            row_ids, names = view.rows(positions)
+            with self._database.reader() as connection:
+                texts = rows.metadata(connection, np.unique(row_ids))
             if self._memory.view.generation != view.generation:
                 continue  # dead rows of our view may have left the database meanwhile
+            found = [texts.get(row_id, "") for row_id in row_ids.tolist()]
             return [
-                _hits(ids, scores, row_ids, texts)
-                for (row_ids, ids), (_, scores) in zip(found, ranked, strict=True)
+                Hits(names[start:end], scores[start:end], rows.parsed(found[start:end]))
+                for start, end in itertools.pairwise(bounds)
             ]
 
     def _matching(self, condition: str, parameters: Sequence[str | int | float]) -> NDArray[np.int64]:
         with self._database.reader() as connection:
             return rows.matching(connection, condition, parameters)
-
-    def _metadata(self, row_ids: Sequence[NDArray[np.int64]]) -> dict[int, str]:
-        with self._database.reader() as connection:
-            return rows.metadata(connection, np.unique(np.concatenate([np.empty(0, np.int64), *row_ids])))
 
     def close(self) -> None:
         """Lets running writes finish and releases the collection; calling it again does nothing."""
@@ -251,9 +250,3 @@ def _load(database: Database, identity: Identity) -> Memory:
     if memory.view.count != live:  # counted in the index of ids
         raise CorruptCollection(f"{database.path} has {memory.view.count} live rows, its index of ids {live}")
     return memory
-
-
-def _hits(
-    ids: list[str], scores: NDArray[np.float32], row_ids: NDArray[np.int64], texts: dict[int, str]
-) -> Hits:
-    return Hits(ids, scores, [rows.parsed(texts.get(row_id)) for row_id in row_ids.tolist()])

@@ -36,12 +36,13 @@ class View:
     def rows(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
         """The row ids and the items' ids at these positions."""
         owners = np.searchsorted(self.offsets, positions, side="right") - 1
-        places = [
-            (self.segments[owner], local)
-            for owner, local in zip(owners.tolist(), (positions - self.offsets[owners]).tolist(), strict=True)
-        ]
-        row_ids = np.array([segment.row_ids_N[local] for segment, local in places], np.int64)
-        return row_ids, [segment.ids[local] for segment, local in places]
+        places = positions - self.offsets[owners]
+        row_ids = np.empty(len(positions), np.int64)
+        for owner in np.unique(owners).tolist():
+            chosen = owners == owner
+            row_ids[chosen] = self.segments[owner].row_ids_N[places[chosen]]
+        pairs = zip(owners.tolist(), places.tolist(), strict=True)
+        return row_ids, [self.segments[owner].ids[place] for owner, place in pairs]
 
     def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The vectors at these positions, copied."""

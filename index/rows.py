@@ -118,8 +118,7 @@ def matching(
 def metadata(connection: apsw.Connection, row_ids: NDArray[np.int64]) -> dict[int, str]:
     """JSON text by row id, for those rows, live or dead, that are still stored."""
     sql = "SELECT row_id, json(metadata) FROM row WHERE row_id IN (SELECT value FROM json_each(?))"
-    found = connection.execute(sql, (json.dumps(row_ids.tolist()),))
-    return {cast(int, row_id): cast(str, text) for row_id, text in found}
+    return dict(cast(Iterator[tuple[int, str]], connection.execute(sql, (json.dumps(row_ids.tolist()),))))
 
 
 def by_ids(connection: apsw.Connection, ids: Sequence[str], vectors: bool) -> dict[str, Record]:
@@ -139,17 +138,16 @@ def _records(
 ) -> list[Record]:
     column, join = ("vector.vector", "JOIN vector USING (row_id)") if vectors else ("NULL", "")
     sql = f"SELECT row.row_id, row.id, json(row.metadata), {column} FROM row {join} WHERE {condition}"
+    found = cast(list[tuple[int, str, str, bytes | None]], connection.execute(sql, parameters).fetchall())
     return [
-        Record(
-            id, row_id, parsed(text), None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32)
-        )
-        for row_id, id, text, blob in connection.execute(sql, parameters)
+        Record(id, row_id, metadata, None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32))
+        for (row_id, id, _, blob), metadata in zip(found, parsed([row[2] for row in found]), strict=True)
     ]
 
 
-def parsed(text: str | None) -> Metadata:
-    """The metadata object of a stored JSON text."""
+def parsed(texts: Sequence[str]) -> list[Metadata]:
+    """The metadata objects of stored JSON texts."""
     try:
-        return cast(Metadata, json.loads(text or ""))
+        return cast(list[Metadata], json.loads(f"[{','.join(texts)}]"))
     except ValueError as error:
         raise CorruptCollection(f"damaged metadata: {error}") from error

@@ -6,7 +6,7 @@ queries.
 Approximate float32 scores choose candidates, float64 scores of the candidates decide. A float32 inner product
 of unit vectors is off by at most D * 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2002, eq.
 3.5), so every row whose true score is among the best K has an approximate one within twice that of the K-th
-best. One to three queries are scanned by FAISS; more are a matrix product, which was 3 to 7 times as fast at
+best. One to three queries are scanned by FAISS; more are a matrix product, which was 2 to 7 times as fast at
 8 to 64 queries.
 """
 
@@ -21,7 +21,7 @@ from .memory import View
 from .segment import Segment
 
 Masks = list[NDArray[np.bool_] | None]
-Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]  # positions and scores of one query, best first
+Ranked = tuple[NDArray[np.int64], NDArray[np.float32], list[int]]
 
 # Any: the type stubs of faiss give the C++ signatures of these functions, not Python's.
 faiss: Any = require("faiss", "cpu")
@@ -32,34 +32,39 @@ SLACK = 16  # rows FAISS returns beyond K, to see whether it cut through near-eq
 MAX_TIES = 4_096  # candidates kept per query: bounds the work when thousands of vectors are nearly the same
 
 
-def search(
-    view: View, queries_QD: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None
-) -> list[Ranked]:
-    """For each query the best `k` live (and allowed) rows by cosine, equal scores in the order of row ids."""
+def search(view: View, queries_QD: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None) -> Ranked:
+    """The best live (and allowed) rows of all queries: positions, cosines, and Q + 1 bounds between them.
+
+    At most `k` per query, best first, equal scores in the order of row ids.
+    """
     masks = [segment.mask(allowed) for segment in view.segments]
-    found: list[Ranked] = []
+    positions, scores, bounds = [np.empty(0, np.int64)], [np.empty(0, np.float32)], [0]
     for start in range(0, len(queries_QD), GROUP_QUERIES):
-        found += _search_group(view, masks, queries_QD[start : start + GROUP_QUERIES], k)
-    return found
+        group = _search_group(view, masks, queries_QD[start : start + GROUP_QUERIES], k)
+        positions.append(group[0])
+        scores.append(group[1])
+        bounds += [bounds[-1] + bound for bound in group[2][1:]]
+    return np.concatenate(positions), np.concatenate(scores), bounds
 
 
-def _search_group(view: View, masks: Masks, queries_QD: NDArray[np.float32], k: int) -> list[Ranked]:
+def _search_group(view: View, masks: Masks, queries_QD: NDArray[np.float32], k: int) -> Ranked:
     best = _scan_faiss(view, masks, queries_QD, k) if len(queries_QD) <= FAISS_QUERIES else None
     if best is None:
         best = _scan_blas(view, masks, queries_QD, k)
     scores_C = _exact_scores(view, queries_QD, best.query_C, best.position_C)
     order = np.lexsort((best.position_C, -scores_C, best.query_C))
-    positions, scores = best.position_C[order], scores_C[order]
-    bounds = np.searchsorted(best.query_C[order], np.arange(len(queries_QD) + 1))
-    ends = np.minimum(bounds[1:], bounds[:-1] + k)
-    return [(positions[a:b], scores[a:b]) for a, b in zip(bounds[:-1].tolist(), ends.tolist(), strict=True)]
+    query_C = best.query_C[order]
+    bounds = np.searchsorted(query_C, np.arange(len(queries_QD) + 1))
+    first = np.arange(len(order)) - bounds[query_C] < k
+    kept = np.minimum(np.diff(bounds), k)
+    return best.position_C[order][first], scores_C[order][first], [0, *np.cumsum(kept).tolist()]
 
 
 class _Best:
     """The candidates so far, and per query the score below which no row can be among the best `k`."""
 
     def __init__(self, queries: int, dim: int, k: int) -> None:
-        self.k, self.margin = k, 2 * dim * 2.0**-24
+        self.k, self.margin = k, 2.1 * (dim + 1) * 2.0**-24  # norms are 1 within 1e-3, and this rounds too
         self.floor_Q = np.full(queries, -2, np.float32)  # below any cosine, above the -inf of masked rows
         self.query_C, self.position_C = np.empty(0, np.int64), np.empty(0, np.int64)
         self.score_C = np.empty(0, np.float32)

@@ -62,6 +62,8 @@ def unit_vectors(value: ArrayLike, *, dim: int, limit: int, normalize: bool) -> 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         vectors = np.array(array, dtype=np.float32, order="C", copy=True)
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    if (np.abs(norms - 1) <= NORM_TOLERANCE).all() and not normalize:  # false for NaN
+        return vectors
     _refuse(~np.isfinite(norms), "holds NaN or infinity", norms)
     _refuse(norms <= MIN_NORM, "has no direction", norms)
     if normalize:

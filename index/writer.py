@@ -1,8 +1,7 @@
 """Group commit: concurrent callers share a transaction; each returns once its change is durable and visible.
 
-There is no writer thread. Every caller queues its change and waits for the lock; whoever gets it commits all
-that is queued by then, and the others find theirs done. So a lone caller pays one sync, and so do a hundred
-together.
+There is no writer thread. Every caller queues its change; one whose change nobody has written yet writes all
+that is queued, while the others wait. So a lone caller pays one sync, and so do a hundred together.
 """
 
 import threading
@@ -32,7 +31,8 @@ class Writer:
     def __init__(self, database: Database, memory: Memory) -> None:
         self._database, self._memory = database, memory
         self._queue: deque[_Ticket] = deque()
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()  # guards the queue and who is writing
+        self._busy = False
         self._refusal: PolylensError | None = None  # why no write is taken any more
 
     def submit(self, change: Change) -> Change:
@@ -41,15 +41,35 @@ class Writer:
         Only `StorageFailed` leaves open whether the change survives: opening the collection again tells.
         """
         ticket = _Ticket(change)
-        self._queue.append(ticket)
-        with self._lock:
-            while not ticket.done:
-                self._commit(self._take())
+        with self._turn:
+            self._queue.append(ticket)
+        while not ticket.done:
+            self._advance(ticket)
         if isinstance(ticket.error, PolylensError):
             raise again(ticket.error) from ticket.error
         if ticket.error is not None:
             raise StorageFailed(f"the write was broken off: {ticket.error!r}") from ticket.error
         return change
+
+    def _advance(self, ticket: _Ticket) -> None:
+        """Waits until the ticket is decided or nobody writes; then writes, lets the callers go, clears up."""
+        leading = False
+        try:
+            with self._turn:
+                self._turn.wait_for(lambda: ticket.done or not self._busy)
+                if ticket.done:
+                    return
+                leading = self._busy = True
+                tickets = self._take()
+            self._commit(tickets)
+            with self._turn:
+                self._turn.notify_all()
+            self._tidy()
+        finally:
+            if leading:
+                with self._turn:
+                    self._busy = False
+                    self._turn.notify_all()
 
     def _take(self) -> list[_Ticket]:
         """The oldest tickets, as many as fit one transaction."""
@@ -75,8 +95,7 @@ class Writer:
         finally:
             for ticket in tickets:
                 if not ticket.done:
-                    ticket.done, ticket.error = True, error
-        self._tidy()
+                    ticket.error, ticket.done = error, True
 
     def _write(self, changes: list[Change]) -> None:
         if self._refusal:
@@ -113,7 +132,8 @@ class Writer:
 
     def close(self) -> bool | None:
         """Whether all writes went well, once the running one has ended; None if closed before."""
-        with self._lock:
+        with self._turn:
+            self._turn.wait_for(lambda: not self._busy)
             if isinstance(self._refusal, CollectionClosed):
                 return None
             healthy = self._refusal is None

@@ -1,6 +1,9 @@
 """Random unit vectors and the naive twin of the search. Q queries, N rows, D width."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +40,28 @@ def brute_force() -> BruteForce:
         return rows, scores
 
     return find
+
+
+@pytest.fixture
+def while_writing() -> Callable[[Collection, list[threading.Thread]], AbstractContextManager[None]]:
+    """A context manager: these threads queue up behind a commit that seems to last until the block ends."""
+
+    @contextmanager
+    def hold(collection: Collection, jobs: list[threading.Thread]) -> Iterator[None]:
+        writer = collection._writer
+        writer._busy = True
+        for n, job in enumerate(jobs):
+            job.start()
+            while len(writer._queue) <= n:
+                time.sleep(0.001)
+        yield
+        with writer._turn:
+            writer._busy = False
+            writer._turn.notify_all()
+        for job in jobs:
+            job.join()
+
+    return hold
 
 
 @pytest.fixture

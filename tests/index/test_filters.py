@@ -101,7 +101,7 @@ def select(objects: list[dict], condition) -> list[int]:
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(OBJECTS, min_size=1, max_size=6), CONDITIONS)
 def test_selects_what_the_naive_twin_selects(objects, condition):
     assert select(objects, condition) == [n for n, value in enumerate(objects) if matches(condition, value)]

@@ -83,16 +83,17 @@ def survived(folder: Path, acknowledged: list[int]) -> list[int] | None:
 def test_nothing_acknowledged_is_lost(tmp_path: Path, forker):
     generator = random.Random(1)
     Collection.create(tmp_path / "c", dim=4, fingerprint="f").close()
-    done = [0] * THREADS
-    for _ in range(15):
-        acks = generator.choice([0, 1, generator.randrange(40)])
+    done, total = [0] * THREADS, 0
+    for turn in range(15):
+        acks = [0, 1, 40, 3, 17][turn % 5]  # 0: perhaps killed while it opens
+        total += acks
         acknowledged = run_and_kill(forker, tmp_path / "c", "honest", done, acks, generator.uniform(0, 0.05))
         kept = survived(tmp_path / "c", acknowledged)
         assert kept is not None, (
             f"acknowledged {acknowledged} operations, which the reopened collection does not hold"
         )
         done = kept
-    assert min(done) > 50  # else nothing much was tried
+    assert sum(done) >= total and min(done) > 10
 
 
 def test_control_acknowledging_before_the_commit_is_caught(tmp_path: Path, forker):

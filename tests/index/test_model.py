@@ -88,6 +88,6 @@ def test_agrees_with_a_dictionary(restless, monkeypatch):
         monkeypatch.setattr(segment, "MIN_ROWS", 5)
         monkeypatch.setattr(memory, "MIN_ROWS", 5)
     checks = settings(
-        max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     run_state_machine_as_test(AgainstDictionary, settings=checks)

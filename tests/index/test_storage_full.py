@@ -1,7 +1,6 @@
 """A full disk refuses the write and nothing else; an I/O error stops writing until opened again."""
 
 import threading
-import time
 
 import apsw
 import numpy as np
@@ -38,7 +37,7 @@ def test_full_refuses_writes_keeps_the_old_state_and_recovers_by_itself(collecti
         assert again.count() == 20 and again.get(["a"])[0].metadata == big[0]
 
 
-def test_full_for_one_caller_of_a_shared_commit_is_not_full_for_the_others(collection, unit):
+def test_full_for_one_caller_of_a_shared_commit_is_not_full_for_the_others(collection, unit, while_writing):
     collection.upsert(["a"], unit(1))
     limit_pages(collection, 4)
     outcomes: dict[str, object] = {}
@@ -55,13 +54,8 @@ def test_full_for_one_caller_of_a_shared_commit_is_not_full_for_the_others(colle
         threading.Thread(target=write, args=("little", {"n": 1})),
     ]
     limit_pages(collection, 1)
-    with collection._writer._lock:
-        for n, job in enumerate(jobs):
-            job.start()
-            while len(collection._writer._queue) <= n:
-                time.sleep(0.001)
-    for job in jobs:
-        job.join()
+    with while_writing(collection, jobs):
+        pass
     assert outcomes["small"] == outcomes["little"] == 1
     assert isinstance(outcomes["large"], StorageFull)
     assert sorted(record.id for record in collection.scan()) == ["a", "little", "small"]
@@ -140,3 +134,13 @@ def test_a_database_locked_by_a_stranger_delays_writes_but_breaks_nothing(collec
     stranger.close()
     assert collection.upsert(["b"], unit(1)) == 1
     assert np.array_equal(collection.search(unit(1), k=5)[0].scores, [1, 1])
+
+
+@pytest.mark.parametrize("checkpoints", [True, False], ids=["bounded", "control: never copied back"])
+def test_the_log_stays_bounded(collection, unit, monkeypatch, checkpoints):
+    monkeypatch.setattr("polylens.index.database.CHECKPOINT_PAGES", 16 if checkpoints else 10**9)
+    for turn in range(40):
+        collection.upsert(["a"], unit(1, seed=turn))
+        collection.search(unit(1))
+    size = collection._database.path.with_name("collection.db-wal").stat().st_size
+    assert (size < 32 * 16_384) == checkpoints

@@ -127,7 +127,7 @@ def test_control_a_write_published_in_two_steps_is_caught(collection, restless, 
     pytest.fail("torn writes were not seen")
 
 
-def test_concurrent_writers_share_one_commit(collection, unit, monkeypatch):
+def test_concurrent_writers_share_one_commit(collection, unit, monkeypatch, while_writing):
     commits = []
     transaction = collection._database.transaction
 
@@ -136,19 +136,13 @@ def test_concurrent_writers_share_one_commit(collection, unit, monkeypatch):
         return transaction()
 
     monkeypatch.setattr(collection._database, "transaction", counted)
-    writer, vectors = collection._writer, unit(8)
+    vectors = unit(8)
     jobs = [
         threading.Thread(target=collection.upsert, args=([f"id{n}"], vectors[n : n + 1])) for n in range(8)
     ]
     jobs.append(threading.Thread(target=collection.delete, args=(["id0"],)))
-    with writer._lock:  # as if another commit were being synced
-        for n, job in enumerate(jobs):
-            job.start()
-            while len(writer._queue) <= n:
-                time.sleep(0.001)
+    with while_writing(collection, jobs):
         assert collection.count() == 0  # nothing is visible before it is durable
-    for job in jobs:
-        job.join()
     assert len(commits) == 1
     assert sorted(record.id for record in collection.scan()) == [f"id{n}" for n in range(1, 8)]
 

@@ -73,7 +73,9 @@ class _Stubs:
 
     def error(self, error: Any) -> RemoteError:
         """What the server, or the failure to reach it, says."""
-        trailers = dict(error.trailing_metadata() or ())
+        trailers = {
+            key: value for key, value in error.trailing_metadata() or ()
+        }  # dict() misreads aio.Metadata
         pushback = trailers.get("grpc-retry-pushback-ms")
         message = error.details() or "no reason given"
         if error.code() is grpc.StatusCode.UNAVAILABLE:

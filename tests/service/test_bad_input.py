@@ -308,7 +308,8 @@ async def test_overload_is_refused_at_once_with_advice(serve: Any, tmp_path: Pat
         error = raised.value
         assert error.code() is Code.RESOURCE_EXHAUSTED
         delay = (await details_of(error, error_details_pb2.RetryInfo)).retry_delay.ToMilliseconds()
-        assert delay == int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+        trailers = {key: value for key, value in error.trailing_metadata()}
+        assert delay == int(trailers["grpc-retry-pushback-ms"]) > 0
         gate.set()
         assert len((await held).embeddings) == 256
         assert await stub(request)

@@ -54,8 +54,8 @@ def load_checkpoint(
 ) -> int:
     """The step to go on from; weights and optimiser are filled in place."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["run"] != identity(config):
-        changed = [k for k, v in json.loads(identity(config)).items() if json.loads(state["run"]).get(k) != v]
+    before, now = json.loads(state["run"]), json.loads(identity(config))
+    if changed := [name for name in now if before.get(name) != now[name]]:
         raise InvalidInput(
             f"the run was started with other settings ({', '.join(changed)}); resume needs the same"
         )
@@ -66,11 +66,12 @@ def load_checkpoint(
 
 
 def identity(config: TrainConfig) -> str:
-    """The settings that shape the weights, as JSON.
+    """The settings that a resumed run must share, as JSON.
 
-    Not where the files lie, nor how often to save and log.
+    Not where the files lie, nor how often to save and log, nor `steps`: a run may be made longer or shorter,
+    and its learning rate follows the new length from there on.
     """
-    ignored = {"pairs", "texts", "model", "tokenizer", "save_every", "log_every"}
+    ignored = {"pairs", "texts", "model", "tokenizer", "steps", "save_every", "log_every"}
     values = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     return json.dumps(values, sort_keys=True)
 

@@ -15,9 +15,7 @@ class TrainConfig:
 
     # Data
     pairs: tuple[str, ...]  # webdataset tars or parquet tables with images (see data.py)
-    texts: (
-        str | None
-    )  # a parquet table of further texts by group: `group`, `text`, optional `language` and `name`
+    texts: str | None  # a parquet table of further texts by group (see data.py)
     model: str  # a checkpoint folder to fine-tune, or a config.json to start from random weights
     tokenizer: str  # a folder holding tokenizer.model
     # Length
@@ -38,17 +36,13 @@ class TrainConfig:
     label_smoothing: float = 0.0
     contrast: float = 1.0  # weight of images against texts
     image_contrast: float = 0.0  # weight of images against images of the same group
-    proxies: float = (
-        0.0  # weight of both towers against one learned vector a group (Movshovitz-Attias et al. 2017)
-    )
+    proxies: float = 0.0  # weight of both towers against one learned vector a group (loss.py)
     max_logit_scale: float = 100.0
     bag_steps: int = 0  # steps of the bag-of-words head start of the text tower (bag.py); needs proxies
     bag_batch_size: int = 2048
     # Views
     patch_dropout: float = 0.0  # share of patches left out in training (FLIP, Li et al. CVPR 2023)
-    small_size: int = (
-        0  # side in pixels of the first steps' images (0: the model's own); positions are resized
-    )
+    small_size: int = 0  # side of the first steps' images in pixels; positions are resized
     small_steps: int = 0
     augment: bool = False  # the style augmentation of augment.py
     name_share: float = 0.5  # share of texts that are names, where the text table marks them

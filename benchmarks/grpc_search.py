@@ -124,19 +124,22 @@ async def compare(model: str, points: int, rounds: int, seconds: float, folder: 
                 "engine": lambda text: engine.search("c", TextQuery(text), K),
                 "gRPC": lambda text: remote.search(text, collection="c", k=K),
             }
-            print(
-                f"{encoder.name}, {points:,} points of {encoder.dim} dimensions, {rounds} rounds of {seconds} s\n"
-            )
-            print("| callers | " + " | ".join(f"{way} ms | p99 | /s" for way in ways) + " | gRPC / engine |")
-            print("|---|" + "---|" * (3 * len(ways) + 1))
-            for callers in CALLERS:
-                results: dict[str, list[Round]] = {way: [] for way in ways}
-                for number in range(rounds + 1):
-                    for way, ask in ways.items():
-                        done = await measure(ask, callers, seconds)
-                        if number:  # the first round warms up
-                            results[way].append(done)
-                print(row(callers, results), flush=True)
+            print(f"{encoder.name}, {points:,} points of {encoder.dim} dimensions\n")
+            await table(ways, rounds, seconds)
+
+
+async def table(ways: dict[str, Ask], rounds: int, seconds: float) -> None:
+    """Prints a line for each number of callers."""
+    print("| callers | " + " | ".join(f"{way} ms | p99 | /s" for way in ways) + " | gRPC / engine |")
+    print("|---|" + "---|" * (3 * len(ways) + 1))
+    for callers in CALLERS:
+        results: dict[str, list[Round]] = {way: [] for way in ways}
+        for number in range(rounds + 1):
+            for way, ask in ways.items():
+                done = await measure(ask, callers, seconds)
+                if number:  # the first round warms up
+                    results[way].append(done)
+        print(row(callers, results), flush=True)
 
 
 def row(callers: int, results: dict[str, list[Round]]) -> str:

@@ -58,24 +58,25 @@ def search(
 
     `collection` may be left out if the server has only one. `filter` is a condition on the metadata.
     """
-    given: list[Query] = []
-    if text is not None:
-        given.append(TextQuery(text))
+    count = sum(given is not None for given in (text, image, id, vector))
+    if count != 1:
+        raise InvalidInput(f"search for one of text, image, id and vector; got {count} of them")
+
+    def request(query: Query) -> search_pb2.SearchRequest:
+        condition = object_to_json(filter or {})
+        message = to.query_to_proto(query)
+        return search_pb2.SearchRequest(collection=collection, query=message, k=k, filter_json=condition)
+
+    requests: Iterable[Message]
     if image is not None:
-        given.append(ImageQuery(picture_bytes(image)))
-    if id is not None:
-        given.append(IdQuery(id))
-    if vector is not None:
-        given.append(VectorQuery(np.asarray(vector, np.float32)))
-    if len(given) != 1:
-        raise InvalidInput(f"search for one of text, image, id and vector; got {len(given)} of them")
-    request = search_pb2.SearchRequest(
-        collection=collection,
-        query=to.query_to_proto(given[0]),
-        k=k,
-        filter_json=object_to_json(filter or {}),
-    )
-    return Call("Search", [request], lambda replies: to.search_result_from_proto(replies[0]))
+        requests = (request(ImageQuery(picture_bytes(one))) for one in [image])  # read only when it is sent
+    elif text is not None:
+        requests = [request(TextQuery(text))]
+    elif id is not None:
+        requests = [request(IdQuery(id))]
+    else:
+        requests = [request(VectorQuery(np.asarray(vector, np.float32)))]
+    return Call("Search", requests, lambda replies: to.search_result_from_proto(replies[0]))
 
 
 def embed_texts(texts: Sequence[str]) -> Call[Vector]:

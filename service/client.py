@@ -7,8 +7,10 @@ for hit in client.search("a red apple", k=10):
 
 import asyncio
 import functools
+import itertools
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -27,6 +29,8 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 TARGET = "localhost:51000"
 UNACKNOWLEDGED = 4  # chunks of a stream that may be under way at once
+# After this a long upload goes on in a new stream: servers end old connections and what is left on them.
+STREAM_SECONDS = 30.0
 
 SERVICE_CONFIG = {
     "methodConfig": [
@@ -73,9 +77,8 @@ class _Stubs:
 
     def error(self, error: Any) -> RemoteError:
         """What the server, or the failure to reach it, says."""
-        trailers = {
-            key: value for key, value in error.trailing_metadata() or ()
-        }  # dict() misreads aio.Metadata
+        # Not dict(...), which misreads the trailers of grpc.aio.
+        trailers = {key: value for key, value in error.trailing_metadata() or ()}
         pushback = trailers.get("grpc-retry-pushback-ms")
         message = error.details() or "no reason given"
         if error.code() is grpc.StatusCode.UNAVAILABLE:
@@ -145,17 +148,24 @@ class Client:
         return (self._stubs.send(call, request) for request in call.requests)
 
     def _stream(self, call: Call[Any]) -> Iterator[Any]:
-        room = threading.Semaphore(UNACKNOWLEDGED)
-        over = threading.Event()
+        requests = iter(call.requests)
+        while (first := next(requests, None)) is not None:
+            yield from self._stream_for_a_while(call, itertools.chain([first], requests))
+
+    def _stream_for_a_while(self, call: Call[Any], source: Iterable[Message]) -> Iterator[Any]:
+        room, over = threading.Semaphore(UNACKNOWLEDGED), threading.Event()
+        end = time.monotonic() + STREAM_SECONDS
         faults: list[Exception] = []
 
         def requests() -> Iterator[Message]:  # runs in a thread of gRPC, which hides what it raises
             try:
-                for request in call.requests:
+                for request in source:
                     room.acquire()
                     if over.is_set():
                         return
                     yield request
+                    if time.monotonic() > end:
+                        return
             except Exception as error:
                 faults.append(error)
 
@@ -216,14 +226,22 @@ class AsyncClient:
             yield await self._stubs.send(call, request)
 
     async def _stream(self, call: Call[Any]) -> AsyncIterator[Any]:
-        room = asyncio.Semaphore(UNACKNOWLEDGED)
+        source = iter(call.requests)
+        async for first in _in_threads(source):
+            async for reply in self._stream_for_a_while(call, itertools.chain([first], source)):
+                yield reply
+
+    async def _stream_for_a_while(self, call: Call[Any], source: Iterator[Message]) -> AsyncIterator[Any]:
+        room, end = asyncio.Semaphore(UNACKNOWLEDGED), time.monotonic() + STREAM_SECONDS
         faults: list[Exception] = []
 
         async def requests() -> AsyncIterator[Message]:  # runs in a task of gRPC, which hides what it raises
             try:
-                async for request in _in_threads(call.requests):
+                async for request in _in_threads(source):
                     await room.acquire()
                     yield request
+                    if time.monotonic() > end:
+                        return
             except Exception as error:
                 faults.append(error)
 
@@ -245,7 +263,11 @@ class AsyncClient:
 
 
 async def _in_threads(requests: Iterable[Message]) -> AsyncIterator[Message]:
-    """The requests, built in a thread: building one may read files."""
+    """The requests; those of a generator are built in a thread, because building one may read files."""
+    if isinstance(requests, list):
+        for request in requests:
+            yield request
+        return
     iterator = iter(requests)
-    while (request := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield request
+    while (built := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield built

@@ -16,6 +16,7 @@ from PIL import Image
 from polylens.errors import InvalidInput
 from polylens.proto.polylens.v1 import collection_pb2, info_pb2
 from polylens.service import calls, chunks
+from polylens.service import client as client_module
 from polylens.service.client import AsyncClient, Client
 from polylens.service.errors import BatchError, RemoteError
 from polylens.service.methods import METHODS, only_reads, path
@@ -83,6 +84,24 @@ def test_a_long_upload_goes_in_chunks_and_reports_progress(client: Client) -> No
     assert client.search(vector=vectors[777])[0].id == "id 777"
     assert len(client.get(ids, collection="c")) == 1000
     assert client.delete(ids, collection="c") == 1000
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0])
+async def test_a_long_upload_goes_on_in_further_streams(
+    seconds: float, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "STREAM_SECONDS", seconds)
+    ids, vectors = [str(i) for i in range(300)], np.ones((300, 16))
+    async with serve(tmp_path) as service:
+        await service.client.create_collection("c")
+        assert await service.client.upsert(ids, collection="c", vectors=vectors) == 300
+        with Client(service.address) as client:
+            opened: list[Any] = []
+            stream = client._stubs.stream
+            client._stubs.stream = lambda *how: opened.append(how) or stream(*how)
+            assert await asyncio.to_thread(client.upsert, ids, collection="c", vectors=vectors) == 300
+        assert len(opened) == (5 if seconds == 0 else 1)  # 300 points are 5 chunks
+        assert await service.client.count(collection="c") == 300
 
 
 def test_chunks_are_bounded_by_bytes_too() -> None:

@@ -1,7 +1,9 @@
 """A gRPC server around an engine."""
 
 import asyncio
+import errno
 import ipaddress
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -52,11 +54,13 @@ class Server:
             maximum_concurrent_rpcs=4 * MAX_CALLS,  # beyond it gRPC says UNAVAILABLE without a word of advice
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        if problem := _problem(settings.host, settings.port):
+            raise CannotListen(f"cannot listen on {host}:{settings.port}: {problem}")
         try:
             self.port: int = self._server.add_insecure_port(f"{host}:{settings.port}")
         except RuntimeError as error:
             raise CannotListen(
-                f"cannot listen on {host}:{settings.port}: it is in use or not an address of this machine"
+                f"cannot listen on {host}:{settings.port}: no address of this machine"
             ) from error
         self.address = f"{host}:{self.port}"
         self._health: Health | None = None
@@ -102,6 +106,19 @@ async def serving(engine: Engine, server: Server | None = None) -> AsyncIterator
                 await server.drain()
     finally:
         await server.stop(0)  # gives the port back even when nothing was started
+
+
+def _problem(host: str, port: int) -> str:
+    """Why the address cannot be taken, empty if it seems free: gRPC does not say, and complains on stderr."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return ""
+    except OSError as error:
+        known = {
+            errno.EADDRINUSE: "the port is in use",
+            errno.EACCES: "ports below 1024 are for administrators",
+        }
+        return known.get(error.errno or 0, "")
 
 
 def is_loopback(host: str) -> bool:

@@ -115,8 +115,7 @@ def test_what_was_acknowledged_is_found_after_sigkill(
 
     assert second.process.wait(60) == 1
     said = second.err.read_text()
-    assert said.splitlines()[-1].startswith("polylens: cannot listen on") and "it is in use" in said
-    assert "Traceback" not in said
+    assert said == f"polylens: cannot listen on {address}: the port is in use\n"
 
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0

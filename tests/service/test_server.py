@@ -187,7 +187,7 @@ async def test_reflection_lists_every_service(serve: Any, tmp_path: Path) -> Non
 async def test_a_port_in_use_is_a_clear_error(serve: Any, tmp_path: Path) -> None:
     async with serve(tmp_path) as service:
         port = int(service.address.split(":")[1])
-        with pytest.raises(CannotListen, match=f"127.0.0.1:{port}: it is in use"):
+        with pytest.raises(CannotListen, match=f"127.0.0.1:{port}: the port is in use"):
             Server(Settings(port=port))
 
 
@@ -201,6 +201,11 @@ async def test_control_with_insecure_the_same_address_is_served() -> None:
     server = Server(Settings(host="0.0.0.0", port=0, insecure=True))
     assert server.port > 0
     await server.stop(0)
+
+
+async def test_an_address_of_another_machine_is_a_clear_error() -> None:
+    with pytest.raises(CannotListen, match="192.0.2.1:0: no address of this machine"):
+        Server(Settings(host="192.0.2.1", port=0, insecure=True))
 
 
 def test_loopback_addresses() -> None:

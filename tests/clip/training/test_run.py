@@ -1,7 +1,10 @@
 """Whole runs on eight coloured squares: they learn, resume exactly, and several processes equal one."""
 
+import contextlib
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -104,14 +107,16 @@ def test_two_processes_take_the_steps_of_one(training_files: Path, tmp_path: Pat
     (training_files / "two.toml").write_text(toml)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
     command += ["--master-port=0", "-m", "polylens", "train", "contrastive", str(training_files / "two.toml")]
-    done = subprocess.run(
-        [*command, str(tmp_path / "two"), "--steps", "3"],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    command += [str(tmp_path / "two"), "--steps", "3"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True
+    ) as run:
+        try:
+            _, errors = run.communicate(timeout=250)
+        finally:  # torchrun's own processes too
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 0, errors[-2000:]
     two = weights(tmp_path / "two" / "model")
     for name, expected in alone.items():
         torch.testing.assert_close(

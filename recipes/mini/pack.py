@@ -16,7 +16,8 @@ LIMIT = 25_000_000  # bytes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    help_as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=help_as_written)
     parser.add_argument("model", type=Path, help="folder written by polylens train")
     parser.add_argument("out", type=Path, help="the package's folder clip/mini")
     parser.add_argument("--image-size", type=int, required=True, help="side of the training images in pixels")

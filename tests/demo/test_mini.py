@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
-
 import polylens
+import pytest
 from polylens.demo.evaluation import Evaluation, evaluate, held_out_keys, mean
 from polylens.demo.names import names
 from polylens.demo.openmoji import drawings, pictures

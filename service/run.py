@@ -1,15 +1,19 @@
 """Runs a server until it is told to stop."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from ..clip.load import load
+from ..index.errors import CollectionBusy
 from ..index.store import Store
 from .engine import Engine
 from .server import Server, serving
 from .settings import Settings
 
+logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -21,7 +25,7 @@ def run(settings: Settings, announce: Callable[[Server, Engine], None]) -> None:
 async def _run(settings: Settings, announce: Callable[[Server, Engine], None]) -> None:
     server = Server(settings)
     try:
-        store = Store(settings.data)
+        store = await asyncio.to_thread(open_store, settings.data)
         encoder = await asyncio.to_thread(
             load, settings.model, head=settings.head, device=settings.device, dtype=settings.dtype
         )
@@ -32,6 +36,18 @@ async def _run(settings: Settings, announce: Callable[[Server, Engine], None]) -
     async with serving(engine, server):
         announce(server, engine)
         await _told_to_stop()
+
+
+def open_store(folder: Path) -> Store:
+    """The store with every collection open but the damaged ones; `CollectionBusy` if another server has it."""
+    store = Store(folder)
+    for entry in store.open_all():
+        if isinstance(entry.error, CollectionBusy):
+            store.close()
+            raise entry.error
+        if entry.error is not None:
+            logger.error("collection %s cannot be opened: %s", entry.name, entry.error)
+    return store
 
 
 async def _told_to_stop() -> None:

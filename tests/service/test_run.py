@@ -1,0 +1,36 @@
+"""What a server does with its folder before it loads a model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from polylens.index import Store
+from polylens.index.errors import CollectionBusy
+from polylens.service.run import open_store
+
+
+def fill(folder: Path, *names: str) -> None:
+    with Store(folder) as store:
+        for name in names:
+            store.create(name, dim=2, fingerprint="f").upsert(["a"], np.array([[0.6, 0.8]]))
+
+
+def test_a_folder_that_another_server_uses_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "one", "two")
+    with Store(tmp_path) as first:
+        first.open("two")
+        with pytest.raises(CollectionBusy, match="in use by process"):
+            open_store(tmp_path)
+    with open_store(tmp_path) as store:  # nothing was left locked
+        assert [entry.error for entry in store.list()] == [None, None]
+
+
+def test_a_damaged_collection_leaves_the_others_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, "bad", "good")
+    database = tmp_path / "bad" / "collection.db"
+    database.write_bytes(b"no database" * 1000)
+    with open_store(tmp_path) as store:
+        assert [entry.name for entry in store.list() if entry.error is None] == ["good"]
+    assert "collection bad cannot be opened" in caplog.text

@@ -39,7 +39,7 @@ async def _run(settings: Settings, announce: Callable[[Server, Engine], None]) -
 
 
 def open_store(folder: Path) -> Store:
-    """The store with every collection open but the damaged ones; `CollectionBusy` if another server has it."""
+    """The store, every collection open but the damaged; `CollectionBusy` if another server has one."""
     store = Store(folder)
     for entry in store.open_all():
         if isinstance(entry.error, CollectionBusy):

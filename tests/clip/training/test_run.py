@@ -105,9 +105,10 @@ def test_two_processes_take_the_steps_of_one(training_files: Path, tmp_path: Pat
     alone = weights(train(config(training_files, steps=3, proxies=0.5), tmp_path / "alone"))
     toml = (training_files / "train.toml").read_text() + "proxies = 0.5\n"
     (training_files / "two.toml").write_text(toml)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
-    command += ["--master-port=0", "-m", "polylens", "train", "contrastive", str(training_files / "two.toml")]
-    command += [str(tmp_path / "two"), "--steps", "3"]
+    # --standalone takes a free port; with --master-port=0 the processes would wait for each other at port 0.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    command += ["--nproc-per-node=2", "-m", "polylens", "train", "contrastive"]
+    command += [str(training_files / "two.toml"), str(tmp_path / "two"), "--steps", "3"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True
     ) as run:

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...backbone.pixels import IMAGENET_MEAN, IMAGENET_STD
 from ..tokenizer import Tokenizer
 from .augment import style_augment
 from .config import TrainConfig
 from .data import Pairs
 
-IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+MEAN_1C11 = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+STD_1C11 = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
 AHEAD = 2  # batches prepared while the model works
 
 
@@ -84,7 +85,7 @@ class BatchMaker:
         pixels = torch.stack([decode(self.pairs.read(int(row)), size, random) for row in rows])
         if self.config.augment:
             pixels = style_augment(pixels, generator)
-        pixels = (pixels - IMAGENET_MEAN) / IMAGENET_STD
+        pixels = (pixels - MEAN_1C11) / STD_1C11
         return Batch(pixels, torch.as_tensor(ids), torch.as_tensor(groups), torch.as_tensor(text_groups))
 
 

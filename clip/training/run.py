@@ -1,7 +1,6 @@
 """The training loop: steps, checkpoints, exact resume, progress and the loss curve."""
 
 import json
-import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -35,8 +34,6 @@ from .distributed import World, join_world
 from .learner import Learner, make_optimizers, rate_share
 from .pooling import start_pooling
 from .positions import place_positions
-
-log = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:

@@ -31,8 +31,8 @@ def random_affine(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     The border colour fills what comes into view.
     """
     count = len(pixels_BCHW)
-    zoom = uniform(generator, count, 0.9, 1.25)
-    stretch = uniform(generator, count, 0.95, 1.05)
+    zoom = uniform(generator, count, 0.85, 1.3)
+    stretch = uniform(generator, count, 0.92, 1.08)
     angle = uniform(generator, count, -0.15, 0.15)
     shift_x, shift_y = uniform(generator, count, -0.07, 0.07), uniform(generator, count, -0.07, 0.07)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
@@ -51,9 +51,9 @@ def random_colours(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     count = len(pixels_BCHW)
     luma_B1HW = luma(pixels_BCHW)
     saturation = uniform(generator, count, 0.5, 1.5)
-    saturation[torch.rand(count, generator=generator) < 0.05] = 0
+    saturation[torch.rand(count, generator=generator) < 0.08] = 0
     pixels = luma_B1HW + (pixels_BCHW - luma_B1HW) * saturation.view(-1, 1, 1, 1)
-    hue_B33 = hue_rotation(uniform(generator, count, -0.1, 0.1))
+    hue_B33 = hue_rotation(uniform(generator, count, -0.2, 0.2))
     pixels = torch.einsum("bij,bjhw->bihw", hue_B33, pixels)
     contrast = uniform(generator, count, 0.85, 1.2).view(-1, 1, 1, 1)
     pixels = (1 - (1 - pixels) * contrast) * uniform(generator, count, 0.85, 1.1).view(-1, 1, 1, 1)
@@ -71,7 +71,7 @@ def hue_rotation(angle_B: Tensor) -> Tensor:
 
 
 def random_outline(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Dark contours where the colour changes, on half of the pictures.
+    """Dark contours where the colour changes, on a third of the pictures.
 
     A few become nothing but their contours.
     """
@@ -84,7 +84,7 @@ def random_outline(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     kind = torch.rand(count, generator=generator).view(-1, 1, 1, 1)
     drawn = pixels_BCHW * (1 - line_B1HW)
     return torch.where(
-        kind < 0.05, 1 - line_B1HW.expand_as(drawn), torch.where(kind < 0.45, drawn, pixels_BCHW)
+        kind < 0.05, 1 - line_B1HW.expand_as(drawn), torch.where(kind < 0.33, drawn, pixels_BCHW)
     )
 
 

@@ -21,8 +21,28 @@ from sources import LANGUAGES, Drawing, annotations, drawings, is_toned, package
 SIZE = 96  # pixels a side of the rendered drawings
 HELD_OUT = 150
 VOCABULARY = 14_000
-TONED_STYLES = 2
+TONED_STYLES = 1
 SEED = 20_261
+
+# How people ask for a picture of something: each name is also taught inside one of these.
+PHRASES = {
+    "en": ["a {}", "the {}", "a picture of a {}", "a drawing of {}", "{} emoji"],
+    "zh": ["一个{}", "{}的图片", "{}表情"],
+    "es": ["un {}", "una imagen de {}"],
+    "ar": ["صورة {}"],
+    "hi": ["{} की तस्वीर"],
+    "sw": ["picha ya {}"],
+    "fr": ["un {}", "une image de {}"],
+    "de": ["ein {}", "ein Bild von {}"],
+    "ja": ["{}の絵", "{}の写真"],
+    "ko": ["{} 그림"],
+    "ru": ["картинка {}", "рисунок: {}"],
+    "pt": ["um {}", "uma imagem de {}"],
+    "it": ["un {}", "un'immagine di {}"],
+    "tr": ["{} resmi"],
+    "id": ["gambar {}"],
+    "vi": ["hình {}"],
+}
 
 
 def concept(group: str) -> str:
@@ -75,8 +95,10 @@ def thin(every: list[Drawing], held_out: set[str]) -> list[Drawing]:
     ]
 
 
-def texts_of(group: str, name: str, keywords: list[str], random_: random.Random) -> list[str]:
-    """The short name, each keyword, and a few keywords written together, as a person would type them.
+def texts_of(
+    group: str, name: str, keywords: list[str], phrases: list[str], random_: random.Random
+) -> list[str]:
+    """The short name, each keyword, and names and keywords written together, as a person would type them.
 
     A skin-tone variant has its name alone: its keywords are those of the plain drawing, and would hide the
     difference.
@@ -88,7 +110,19 @@ def texts_of(group: str, name: str, keywords: list[str], random_: random.Random)
         " ".join(random_.sample(words, min(len(words), random_.choice((2, 3)))))
         for _ in range(2 if len(words) > 1 else 0)
     ]
-    return [name, *words, *together]
+    asked = [random_.choice(phrases).format(w) for w in (name, *words[:1])] if phrases else []
+    return [name, *words, *together, *asked]
+
+
+def add_english_aliases(
+    english: dict[str, tuple[str, list[str]]], slugs: dict[str, str]
+) -> dict[str, tuple[str, list[str]]]:
+    """English names with the vendors' own names ("smiling face with open mouth") as further keywords."""
+    more: dict[str, list[str]] = {}
+    for key, group in slugs.items():
+        if "-" in key and not key.startswith("flag-for-flag-") and not is_toned(group):
+            more.setdefault(group, []).append(key.replace("-", " "))
+    return {group: (name, [*words, *more.get(group, [])]) for group, (name, words) in english.items()}
 
 
 def render(drawing: Drawing) -> bytes:
@@ -108,7 +142,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     named = {language: annotations(packages, language) for language in LANGUAGES}
-    every = [d for d in drawings(packages, slugs_to_groups(packages, named["en"])) if d.group in named["en"]]
+    slugs = slugs_to_groups(packages, named["en"])
+    every = [d for d in drawings(packages, slugs) if d.group in named["en"]]
+    named["en"] = add_english_aliases(named["en"], slugs)
     held_out = choose_held_out(packages, {d.group for d in every})
     kept = thin(every, held_out)
     groups = {d.group for d in kept}
@@ -120,7 +156,7 @@ def main() -> None:
         for language in LANGUAGES
         for group, (name, keywords) in named[language].items()
         if group in groups
-        for text in texts_of(group, name, keywords, random_)
+        for text in texts_of(group, name, keywords, PHRASES.get(language, []), random_)
     ]
     columns = list(zip(*rows, strict=True))
     pq.write_table(

@@ -1,6 +1,7 @@
 """What `mini` learns from.
 
-The drawings of ten emoji styles and the CLDR names and keywords, read from unpacked npm packages.
+The drawings of eleven emoji styles, flags and icons of the same things, and the CLDR names and keywords, read
+from unpacked npm packages.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # Style -> npm package of the Iconify project: each vendor's drawings as SVG bodies under English names.
-STYLES = {
+EMOJI = {
     "noto": "@iconify-json/noto",
     "noto-v1": "@iconify-json/noto-v1",
     "twemoji": "@iconify-json/twemoji",
@@ -24,6 +25,36 @@ STYLES = {
     "fluent-flat": "@iconify-json/fluent-emoji-flat",
     "fluent-high-contrast": "@iconify-json/fluent-emoji-high-contrast",
 }
+
+# Icons that bear an emoji's name: fewer, and drawn by other rules (lines, silhouettes, two colours).
+ICONS = {
+    "streamline": "@iconify-json/streamline-emojis",
+    "icon-park": "@iconify-json/icon-park",
+    "phosphor": "@iconify-json/ph",
+    "tabler": "@iconify-json/tabler",
+    "material": "@iconify-json/mdi",
+    "font-awesome": "@iconify-json/fa6-solid",
+    "game-icons": "@iconify-json/game-icons",
+}
+
+# Flags under the ISO 3166 code of their country.
+FLAGS = {
+    "flag-icons": "@iconify-json/flag",
+    "flagpack": "@iconify-json/flagpack",
+    "coreui-flags": "@iconify-json/cif",
+}
+NATIONS = {"gb-eng", "gb-sct", "gb-wls"}  # flags of parts of a country that are emoji too
+
+# Styles of plain shapes that are drawn again with a dark contour around every shape, as comics are inked.
+INKED = {
+    "noto": 2.5,
+    "noto-v1": 2.5,
+    "twemoji": 3.0,
+    "emojione": 3.0,
+    "emojione-v1": 3.0,
+    "fxemoji": 2.5,
+    "fluent-flat": 3.5,
+}  # style -> width of the contour in hundredths of the drawing's width
 
 LANGUAGES = (
     "en zh es ar hi sw fr de ja ko ru pt it tr id vi th bn fa uk el nl pl cs ro hu sv da fi he ur ta ms bg"
@@ -85,7 +116,7 @@ def slugs_to_groups(packages: Path, english: dict[str, tuple[str, list[str]]]) -
     And from the data source's short names.
     """
     table: dict[str, str] = {}
-    for name in STYLES.values():
+    for name in EMOJI.values():
         folder = package_folder(packages, name)
         chars = json.loads((folder / "chars.json").read_text())
         table.update(
@@ -110,6 +141,8 @@ def slugs_to_groups(packages: Path, english: dict[str, tuple[str, list[str]]]) -
     for key, group in list(table.items()):
         if key.startswith("flag-"):
             table.setdefault("flag-for-" + key[5:], group)
+            table.setdefault("flag-for-flag-" + key[5:], group)  # as Twemoji writes it
+            table.setdefault(key[5:], group)  # as Streamline writes it
         if key.endswith("-skin-tone"):  # Fluent leaves the last two words out
             table.setdefault(key.removesuffix("-skin-tone"), group)
     for key, group in list(table.items()):  # FxEmojis writes everything in one word
@@ -117,23 +150,63 @@ def slugs_to_groups(packages: Path, english: dict[str, tuple[str, list[str]]]) -
     return table
 
 
+def flag_group(code: str) -> str | None:
+    """The group of the flag of 'ch' (regional indicators) or 'gb-sct' (a tag sequence)."""
+    code = code.removesuffix("-4x3")
+    if code in NATIONS:
+        tags = [f"{0xE0000 + ord(c):x}" for c in code.replace("-", "")]
+        return "-".join(["1f3f4", *tags, "e007f"])
+    if re.fullmatch("[a-z]{2}", code):
+        return "-".join(f"{0x1F1E6 + ord(c) - ord('a'):x}" for c in code)
+    return None
+
+
+def icon_group(icon: str, slugs: dict[str, str]) -> str | None:
+    """The group of an icon that bears an emoji's name, perhaps numbered ('pizza-2') or with '-face' added."""
+    name = re.sub(r"-\d$", "", icon)
+    return slugs.get(icon) or slugs.get(name) or slugs.get(name.removesuffix("-face"))
+
+
 def drawings(packages: Path, slugs: dict[str, str]) -> Iterator[Drawing]:
-    """Every drawing whose name is understood, at most one a style and group."""
-    for style, name in STYLES.items():
-        icons: dict[str, Any] = json.loads((package_folder(packages, name) / "icons.json").read_text())
+    """Every drawing whose name is understood; an emoji style gives at most one a group."""
+    for style, name in EMOJI.items():
         seen: set[str] = set()
-        for icon, body in icons["icons"].items():
+        for icon, svg in svgs(packages, name):
             group = slugs.get(icon)
-            if group is None or group in seen:
-                continue
-            seen.add(group)
-            width, height = (
-                body.get("width", icons.get("width", 16)),
-                body.get("height", icons.get("height", 16)),
-            )
-            yield Drawing(
-                group,
-                style,
-                '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-                f'viewBox="{body.get("left", 0)} {body.get("top", 0)} {width} {height}">{body["body"]}</svg>',
-            )
+            if group is not None and group not in seen:
+                seen.add(group)
+                yield Drawing(group, style, svg)
+                if style in INKED and not is_toned(group):
+                    yield Drawing(group, style + "-inked", inked(svg, INKED[style]))
+    for style, name in ICONS.items():
+        for icon, svg in svgs(packages, name):
+            if group := icon_group(icon, slugs):
+                yield Drawing(group, style, svg)
+    for style, name in FLAGS.items():
+        for icon, svg in svgs(packages, name):
+            if group := flag_group(icon):
+                yield Drawing(group, style, svg)
+
+
+def svgs(packages: Path, name: str) -> Iterator[tuple[str, str]]:
+    """Each icon of an Iconify package: its name and a whole SVG document."""
+    icons: dict[str, Any] = json.loads((package_folder(packages, name) / "icons.json").read_text())
+    for icon, body in icons["icons"].items():
+        width, height = (body.get(side, icons.get(side, 16)) for side in ("width", "height"))
+        yield (
+            icon,
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="{body.get("left", 0)} {body.get("top", 0)} {width} {height}">{body["body"]}</svg>',
+        )
+
+
+def inked(svg: str, width: float) -> str:
+    """The drawing with a dark contour around every shape that has none, `width` hundredths of its width."""
+    head, body = svg.split(">", 1)
+    left, top, across, down = map(float, head.rsplit('viewBox="', 1)[1].rstrip('"').split())
+    margin = 0.04 * across  # room for the contour of what touches the border
+    box = f"{left - margin} {top - margin} {across + 2 * margin} {down + 2 * margin}"
+    return (
+        f'{head.rsplit("viewBox", 1)[0]}viewBox="{box}"><g stroke="#000" stroke-linejoin="round" '
+        f'stroke-width="{width * across / 100:.3f}">{body.removesuffix("</svg>")}</g></svg>'
+    )

@@ -171,14 +171,21 @@ class Collection:
             view = self._memory.view
             allowed = None if condition is None else self._matching(*condition)
             positions, scores, bounds = scan.search(view, queries, k, allowed)
-            row_ids, names = view.rows(positions)
+            row_ids = view.row_ids(positions)
             with self._database.reader() as connection:
-                texts = rows.metadata(connection, np.unique(row_ids))
+                items = rows.items(connection, np.unique(row_ids))
             if self._memory.view.generation != view.generation:
                 continue  # dead rows of our view may have left the database meanwhile
-            found = [texts.get(row_id, "") for row_id in row_ids.tolist()]
+            try:
+                found = [items[row_id] for row_id in row_ids.tolist()]
+            except KeyError as error:
+                raise CorruptCollection(f"{self._database.path} has lost row {error}") from None
             return [
-                Hits(names[start:end], scores[start:end], rows.parsed(found[start:end]))
+                Hits(
+                    [id for id, _ in found[start:end]],
+                    scores[start:end],
+                    rows.parsed([text for _, text in found[start:end]]),
+                )
                 for start, end in itertools.pairwise(bounds)
             ]
 
@@ -218,6 +225,11 @@ def _acquire(
     undo.callback(database.close)
     if lock.unclean and database.path.stat().st_size <= CHECK_BYTES:
         database.check()
+    with reported(database.path):
+        outdated = schema.outdated(database.writer)
+    if outdated:
+        with database.transaction() as connection:
+            schema.migrate(connection)
     with reported(database.path):
         return lock, database, schema.identity(database.writer)
 

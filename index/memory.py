@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .segment import MIN_ROWS, Buffer, Segment, merged, segment_rows
 
-Rows = tuple[NDArray[np.int64], Sequence[str], NDArray[np.float32]]  # row ids (N,), ids, vectors (N, D)
+Rows = tuple[NDArray[np.int64], NDArray[np.float32]]  # row ids (N,), vectors (N, D)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +33,14 @@ class View:
         """The number of live rows."""
         return sum(segment.live_count for segment in self.segments)
 
-    def rows(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
-        """The row ids and the items' ids at these positions."""
+    def row_ids(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row ids at these positions."""
         owners = np.searchsorted(self.offsets, positions, side="right") - 1
-        places = positions - self.offsets[owners]
         row_ids = np.empty(len(positions), np.int64)
         for owner in np.unique(owners).tolist():
             chosen = owners == owner
-            row_ids[chosen] = self.segments[owner].row_ids_N[places[chosen]]
-        pairs = zip(owners.tolist(), places.tolist(), strict=True)
-        return row_ids, [self.segments[owner].ids[place] for owner, place in pairs]
+            row_ids[chosen] = self.segments[owner].row_ids_N[positions[chosen] - self.offsets[owner]]
+        return row_ids
 
     def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The vectors at these positions, copied."""
@@ -74,19 +72,18 @@ class Memory:
 
     def apply(self, batches: Sequence[Rows], dead_K: NDArray[np.int64]) -> None:
         """Appends rows, marks the ascending `dead_K` as dead, and publishes both at once."""
-        self.reserve(sum(len(ids) for _, ids, _ in batches))
+        self.reserve(sum(len(row_ids) for row_ids, _ in batches))
         segments = list(self.view.segments)
-        for row_ids, ids, vectors in batches:
+        for row_ids, vectors in batches:
             start = 0
-            while start < len(ids):
-                start += self._fill(segments, row_ids[start:], ids[start:], vectors[start:])
+            while start < len(row_ids):
+                start += self._fill(segments, row_ids[start:], vectors[start:])
         self.view = View(tuple(segment.without(dead_K) for segment in segments), self.view.generation)
 
     def _fill(
         self,
         segments: list[Segment],
         row_ids: NDArray[np.int64],
-        ids: Sequence[str],
         vectors: NDArray[np.float32],
     ) -> int:
         """The number of rows that fitted into the current buffer."""
@@ -94,8 +91,8 @@ class Memory:
             self._buffer, self._spare = self._spare or Buffer(MIN_ROWS, self._dim), None
         buffer = self._buffer
         previous = segments.pop() if buffer.used else None
-        taken = min(len(ids), buffer.room)
-        buffer.append(row_ids[:taken], ids[:taken], vectors[:taken])
+        taken = min(len(row_ids), buffer.room)
+        buffer.append(row_ids[:taken], vectors[:taken])
         segments.append(buffer.segment(previous))
         return taken
 

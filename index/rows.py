@@ -50,7 +50,7 @@ def write(connection: apsw.Connection, changes: Sequence[Change]) -> tuple[list[
             row_ids = np.arange(next_id, next_id + len(change.ids))
             next_id += len(change.ids)
             _insert(connection, row_ids.tolist(), change, change.vectors_ND)
-            added.append((row_ids, change.ids, change.vectors_ND))
+            added.append((row_ids, change.vectors_ND))
     return added, np.sort(np.array(dead, np.int64))
 
 
@@ -94,7 +94,7 @@ def live_blocks(connection: apsw.Connection, dim: int) -> Iterator[Rows]:
             if blob is None or len(blob) != 4 * dim or checksum(row_id, id, blob) != expected:
                 raise CorruptCollection(f"row {row_id} is damaged")
         vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(block), dim)
-        yield np.array(row_ids, np.int64), ids, vectors.astype(np.float32, copy=False)
+        yield np.array(row_ids, np.int64), vectors.astype(np.float32, copy=False)
 
 
 def purge(connection: apsw.Connection, row_ids: NDArray[np.int64]) -> None:
@@ -115,10 +115,11 @@ def matching(
     return np.fromiter((row_id for (row_id,) in found), np.int64)
 
 
-def metadata(connection: apsw.Connection, row_ids: NDArray[np.int64]) -> dict[int, str]:
-    """JSON text by row id, for those rows, live or dead, that are still stored."""
-    sql = "SELECT row_id, json(metadata) FROM row WHERE row_id IN (SELECT value FROM json_each(?))"
-    return dict(cast(Iterator[tuple[int, str]], connection.execute(sql, (json.dumps(row_ids.tolist()),))))
+def items(connection: apsw.Connection, row_ids: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
+    """Id and metadata as JSON text by row id, for those rows, live or dead, that are still stored."""
+    sql = "SELECT row_id, id, json(metadata) FROM row WHERE row_id IN (SELECT value FROM json_each(?))"
+    found = cast(Iterator[tuple[int, str, str]], connection.execute(sql, (json.dumps(row_ids.tolist()),)))
+    return {row_id: (id, text) for row_id, id, text in found}
 
 
 def by_ids(connection: apsw.Connection, ids: Sequence[str], vectors: bool) -> dict[str, Record]:

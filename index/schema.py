@@ -7,13 +7,40 @@ Vectors have their own table, so that filters read only metadata. Row ids are ne
 from dataclasses import dataclass
 
 import apsw
+import numpy as np
 
 from .errors import CorruptCollection, UnsupportedFormat
 
 APPLICATION_ID = 0x504C454E  # "PLEN", in the SQLite header
-FORMAT_VERSION = 1
-SCHEMA = f"""
-CREATE TABLE collection (dim INTEGER NOT NULL, fingerprint TEXT NOT NULL, metric TEXT NOT NULL) STRICT;
+FORMAT_VERSION = 2
+METRICS = ("cosine", "inner_product")
+DTYPES = ("float32", "float16")
+# What format 2 added to format 1.
+_ADDED = """
+CREATE INDEX row_dead ON row (row_id) WHERE deleted = 1;
+CREATE TABLE segment (                         -- sealed rows; see sealed.py
+    segment_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    factory TEXT NOT NULL,                     -- FAISS factory string; 'Flat' has no index file
+    first_row INTEGER NOT NULL,                -- every row of these row ids that is live is in the segment
+    last_row INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    rows_bytes INTEGER NOT NULL, rows_crc INTEGER NOT NULL,
+    index_bytes INTEGER NOT NULL, index_crc INTEGER NOT NULL,
+    parameters TEXT NOT NULL,                  -- JSON: the search parameters it was tuned to
+    attempts INTEGER NOT NULL DEFAULT 0        -- openings that began and did not come to their end
+) STRICT;
+CREATE TABLE request (                         -- writes that carried an idempotency key
+    key TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,                      -- of what was asked
+    result INTEGER NOT NULL,                   -- what was answered
+    expires INTEGER NOT NULL                   -- seconds since 1970
+) STRICT, WITHOUT ROWID;
+CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+_SCHEMA = f"""
+CREATE TABLE collection (
+    dim INTEGER NOT NULL, fingerprint TEXT NOT NULL, metric TEXT NOT NULL, dtype TEXT NOT NULL
+) STRICT;
 CREATE TABLE row (
     row_id INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
@@ -23,34 +50,65 @@ CREATE TABLE row (
 CREATE UNIQUE INDEX row_live ON row (id) WHERE deleted = 0;
 CREATE TABLE vector (
     row_id INTEGER PRIMARY KEY,
-    vector BLOB NOT NULL,                      -- float32, little-endian
+    vector BLOB NOT NULL,                      -- of the collection's dtype, little-endian
     checksum INTEGER NOT NULL                  -- see rows.checksum
 ) STRICT;
+{_ADDED}
 PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT_VERSION};
+"""
+_FROM_1 = f"""
+ALTER TABLE collection ADD COLUMN dtype TEXT NOT NULL DEFAULT 'float32';
+UPDATE collection SET metric = 'cosine';
+{_ADDED}
 PRAGMA user_version = {FORMAT_VERSION};
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a collection is for: vectors of this width from this model, compared by inner product."""
+    """What a collection is for: vectors of this width from this model, how compared and how stored."""
 
     dim: int
     fingerprint: str
+    metric: str = "cosine"  # of unit vectors; "inner_product" takes vectors of any length
+    dtype: str = "float32"  # of what is stored
+
+    @property
+    def storage(self) -> np.dtype[np.floating]:
+        """The dtype of stored vectors, little-endian."""
+        return np.dtype({"float32": "<f4", "float16": "<f2"}[self.dtype])
 
 
 def create(connection: apsw.Connection, identity: Identity) -> None:
     """Writes schema and identity; to be called within a transaction."""
-    connection.execute(SCHEMA)
+    connection.execute(_SCHEMA)
     connection.execute(
-        "INSERT INTO collection VALUES (?, ?, 'inner_product')", (identity.dim, identity.fingerprint)
+        "INSERT INTO collection VALUES (?, ?, ?, ?)",
+        (identity.dim, identity.fingerprint, identity.metric, identity.dtype),
     )
+
+
+def outdated(connection: apsw.Connection) -> bool:
+    """Whether the database is of an earlier format, which `migrate` can bring to this one."""
+    return _marks(connection) == (APPLICATION_ID, 1)
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Brings a database of format 1 to this one; to be called within a transaction."""
+    connection.execute(_FROM_1)
+
+
+def _marks(connection: apsw.Connection) -> tuple[int, int]:
+    """The application and the format that the header names; 0 for none."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone() or (0,)
+    (version,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
+    return application, version
 
 
 def identity(connection: apsw.Connection) -> Identity | None:
     """The identity, or None in a database whose creation never finished."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone() or (0,)
-    (version,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
+    application, version = _marks(connection)
     if application == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]:
         return None
     if application != APPLICATION_ID:
@@ -59,8 +117,8 @@ def identity(connection: apsw.Connection) -> Identity | None:
         raise UnsupportedFormat(
             f"{connection.filename} has format {version}, this polylens reads {FORMAT_VERSION}"
         )
-    found = connection.execute("SELECT dim, fingerprint FROM collection").fetchall()
+    found = connection.execute("SELECT dim, fingerprint, metric, dtype FROM collection").fetchall()
     match found:
-        case [(int(dim), str(fingerprint))]:
-            return Identity(dim, fingerprint)
+        case [(int(dim), str(fingerprint), str(metric), str(dtype))] if metric in METRICS and dtype in DTYPES:
+            return Identity(dim, fingerprint, metric, dtype)
     raise CorruptCollection(f"{connection.filename} has the identities {found!r:.200}, expected one")

@@ -27,11 +27,10 @@ def segment_rows(dim: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """N rows that never change. `live_N` is None when none is dead; of `ids` only the first N count."""
+    """N rows that never change. `live_N` is None when none is dead."""
 
     vectors_ND: NDArray[np.float32]
     row_ids_N: NDArray[np.int64]
-    ids: Sequence[str]
     live_N: NDArray[np.bool_] | None
     live_count: int
 
@@ -84,8 +83,7 @@ def merged(segments: Sequence[Segment]) -> Segment:
     row_ids = np.concatenate([s.row_ids_N[mask] for s, mask in pairs])
     vectors = np.empty((len(row_ids), segments[0].vectors_ND.shape[1]), np.float32)
     np.concatenate([s.vectors_ND[mask] for s, mask in pairs], out=vectors)
-    ids = [s.ids[position] for s, mask in pairs for position in np.flatnonzero(mask).tolist()]
-    return Segment(vectors, row_ids, ids, None, len(ids))
+    return Segment(vectors, row_ids, None, len(row_ids))
 
 
 class Buffer:
@@ -94,25 +92,18 @@ class Buffer:
     def __init__(self, capacity: int, dim: int) -> None:
         self._vectors = np.empty((capacity, dim), np.float32)
         self._row_ids = np.empty(capacity, np.int64)
-        self._ids: list[str] = []
-        self.capacity = capacity
-
-    @property
-    def used(self) -> int:
-        return len(self._ids)
+        self.capacity, self.used = capacity, 0
 
     @property
     def room(self) -> int:
         return self.capacity - self.used
 
-    def append(
-        self, row_ids_N: NDArray[np.int64], ids: Sequence[str], vectors_ND: NDArray[np.float32]
-    ) -> None:
+    def append(self, row_ids_N: NDArray[np.int64], vectors_ND: NDArray[np.float32]) -> None:
         """Writes rows behind the published ones."""
-        rows = slice(self.used, self.used + len(ids))
+        rows = slice(self.used, self.used + len(row_ids_N))
         self._vectors[rows] = vectors_ND
         self._row_ids[rows] = row_ids_N
-        self._ids.extend(ids)
+        self.used = rows.stop
 
     def segment(self, previous: Segment | None) -> Segment:
         """All rows written so far; `previous`, this buffer's last segment, tells which are dead."""
@@ -121,4 +112,4 @@ class Buffer:
         if previous is not None and previous.live_N is not None:
             live = np.concatenate([previous.live_N, np.ones(used - len(previous), np.bool_)])
         count = used if live is None else int(np.count_nonzero(live))
-        return Segment(self._vectors[:used], self._row_ids[:used], self._ids, live, count)
+        return Segment(self._vectors[:used], self._row_ids[:used], live, count)

@@ -35,7 +35,7 @@ DAMAGES = {
     "UPDATE row SET row_id = 500 WHERE row_id = 50": "row 500 is damaged",
     "DELETE FROM vector WHERE row_id = 50": "row 50 is damaged",
     "DELETE FROM collection": "identities",
-    "INSERT INTO collection VALUES (9, 'g', 'x')": "identities",
+    "INSERT INTO collection VALUES (9, 'g', 'cosine', 'float32')": "identities",
     "DROP TABLE vector": "no such table",
     "PRAGMA application_id = 7": "not a polylens collection",
 }
@@ -51,8 +51,8 @@ def test_contradictions_are_refused(filled, statement):
 
 
 def test_a_newer_format_is_refused(filled):
-    tamper(filled, "PRAGMA user_version = 2")
-    with pytest.raises(UnsupportedFormat, match="format 2, this polylens reads 1"):
+    tamper(filled, "PRAGMA user_version = 3")
+    with pytest.raises(UnsupportedFormat, match="format 3, this polylens reads 2"):
         Collection.open(filled)
 
 
@@ -96,7 +96,7 @@ def test_lookups_use_the_indexes(filled):
         statements = []
         reader.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
         rows.by_ids(reader, ["id1"], True)
-        rows.metadata(reader, np.array([1]))
+        rows.items(reader, np.array([1]))
         rows.page(reader, 3, 10, True)
         rows.matching(reader, "json_type(row.metadata, ?) IS NOT NULL", ["$.n"])
         reader.trace_v2(0, None)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import rows, scan, schema, validation
-from .database import Database, reported
+from .database import MIN_FREE, Database, reported
 from .errors import (
     CollectionExists,
     CollectionNotFound,
@@ -53,7 +53,14 @@ class Collection:
 
     @classmethod
     def create(
-        cls, path: StrPath, *, dim: int, fingerprint: str, exist_ok: bool = False, files: Files | None = None
+        cls,
+        path: StrPath,
+        *,
+        dim: int,
+        fingerprint: str,
+        exist_ok: bool = False,
+        files: Files | None = None,
+        min_free: int = MIN_FREE,
     ) -> Self:
         """A new, empty collection in the folder `path`; with `exist_ok` also an existing one like it."""
         wanted = Identity(
@@ -68,8 +75,9 @@ class Collection:
         if strangers:
             raise CollectionExists(f"{folder} holds other files: {', '.join(sorted(strangers)[:3])}")
         with contextlib.ExitStack() as undo:
-            lock, database, found = _acquire(folder, files, undo)
+            lock, database, found = _acquire(folder, files, min_free, undo)
             if found is None:
+                database.require_space()
                 with database.transaction() as connection:
                     schema.create(connection, wanted)
                 files.sync_folder(folder)
@@ -82,13 +90,23 @@ class Collection:
         return collection
 
     @classmethod
-    def open(cls, path: StrPath, *, fingerprint: str | None = None, files: Files | None = None) -> Self:
-        """The collection in the folder `path`; refused if a fingerprint is given and it has another."""
+    def open(
+        cls,
+        path: StrPath,
+        *,
+        fingerprint: str | None = None,
+        files: Files | None = None,
+        min_free: int = MIN_FREE,
+    ) -> Self:
+        """The collection in the folder `path`; refused if a fingerprint is given and it has another.
+
+        While fewer than `min_free` bytes are free on its disk, it takes no writes but deletions.
+        """
         folder = Path(path)
         if not (folder / DATABASE).is_file():
             raise CollectionNotFound(f"there is no collection in {folder}")
         with contextlib.ExitStack() as undo:
-            lock, database, found = _acquire(folder, files or Files(), undo)
+            lock, database, found = _acquire(folder, files or Files(), min_free, undo)
             if found is None:
                 raise CollectionNotFound(f"the collection in {folder} was never completely created")
             _require(folder, found, fingerprint, None)
@@ -216,12 +234,12 @@ class Collection:
 
 
 def _acquire(
-    folder: Path, files: Files, undo: contextlib.ExitStack
+    folder: Path, files: Files, min_free: int, undo: contextlib.ExitStack
 ) -> tuple[Lock, Database, Identity | None]:
     """The folder's lock and database, released by `undo`, and the identity; None if still to be created."""
     lock = files.lock(folder / LOCK)
     undo.callback(lock.release, clean=not lock.unclean)  # what did not open is to be checked again
-    database = Database(folder / DATABASE)
+    database = Database(folder / DATABASE, files, min_free=min_free)
     undo.callback(database.close)
     if lock.unclean and database.path.stat().st_size <= CHECK_BYTES:
         database.check()

@@ -21,12 +21,16 @@ from .errors import (
     StorageFull,
     UnsupportedFormat,
 )
+from .files import Files
 
 MINIMUM_SQLITE = (3, 51, 3)  # earlier ones can corrupt a database when its WAL is reset: sqlite.org/wal.html
 IDLE_READERS = 8
 PAGE_BYTES = 16_384  # packs vectors of common widths well; 4 KiB pages waste half at width 512
 CHECKPOINT_PAGES = 2_048  # 32 MiB of WAL: copy it into the database
 RESTART_PAGES = 16_384  # 256 MiB: readers kept the copying from finishing, so wait for them
+# Refuse to write with less free: what the WAL holds was acknowledged, so there must be room to copy it into
+# the database; and SQLite does not meet a full disk half-way.
+MIN_FREE = RESTART_PAGES * PAGE_BYTES
 _PRAGMAS = (
     f"page_size = {PAGE_BYTES}",
     "journal_mode = WAL",
@@ -72,9 +76,9 @@ def reported(path: Path) -> Iterator[None]:
 class Database:
     """An open SQLite file. One thread at a time uses `writer`; `reader()` lends connections to any."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Files | None = None, *, min_free: int = MIN_FREE) -> None:
         check_sqlite(apsw.sqlite_lib_version())
-        self.path = path
+        self.path, self._files, self._min_free = path, files or Files(), min_free
         self._idle: list[apsw.Connection] = []
         self._guard = threading.Lock()
         self._closed = False
@@ -90,13 +94,22 @@ class Database:
         self.writer.set_wal_hook(self._count_wal)
 
     def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=flags)
+        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._files.vfs)
         connection.set_busy_timeout(5_000)
         return connection
 
     def _count_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
+
+    def require_space(self, planned: int = 0) -> None:
+        """Raises `StorageFull` unless the disk keeps its reserve after so many more bytes."""
+        free = self._files.free_space(self.path.parent)
+        if free < self._min_free + planned:
+            raise StorageFull(
+                f"{self.path.parent}: {free:,} bytes are free on the disk, expected at least"
+                f" {self._min_free + planned:,}; writing goes on when there is room"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:

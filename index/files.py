@@ -1,16 +1,22 @@
 """Every file call of the collections except SQLite's own, behind one object that tests may replace."""
 
-import contextlib
 import errno
 import fcntl
+import io
+import mmap
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from .errors import CollectionBusy, StorageFailed, StorageFull
+
+READ_BLOCK = 2**20
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -19,8 +25,9 @@ def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise (StorageFull if full else StorageFailed)(f"{path}: {error.strerror or error}") from error
+        raise (StorageFull if error.errno in FULL else StorageFailed)(
+            f"{path}: {error.strerror or error}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,87 @@ class Lock:
             os.close(self.descriptor)  # closing the last descriptor is what releases a flock
 
 
+class Output:
+    """A new file, written once from its start to its end; durable after `sync` and a sync of its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _reported(path):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends all of the data."""
+        rest = memoryview(data).cast("B")
+        with _reported(self.path):
+            while rest:
+                rest = rest[self._put(rest) :]
+
+    def _put(self, data: memoryview) -> int:
+        """The number of bytes appended; the disk may take fewer than it was given."""
+        return os.write(self._descriptor, data)
+
+    def sync(self) -> None:
+        """Returns when the content is on disk. After a failure never call it again: it would lie."""
+        with _reported(self.path):
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Closes the file; calling it again does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with _reported(self.path):
+                os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Files:
     """The file calls. A folder's entries are durable only once the folder itself is synced."""
+
+    vfs: str | None = None  # the name of the apsw VFS through which SQLite reaches its files; None: its own
+
+    def create(self, path: Path) -> Output:
+        """A new file for writing; one that is there already is emptied."""
+        return Output(path)
+
+    def read_blocks(self, path: Path) -> Iterator[bytes]:
+        """The content, block by block. The file is opened now, so it stays readable if it is unlinked."""
+        with _reported(path):
+            file = open(path, "rb", buffering=0)
+        return self._blocks(path, file)
+
+    def _blocks(self, path: Path, file: io.FileIO) -> Iterator[bytes]:
+        with file, _reported(path):
+            while block := file.read(READ_BLOCK):
+                yield block
+
+    def map(self, path: Path) -> mmap.mmap:
+        """The content as read-only memory; it stays readable if the file is unlinked."""
+        with _reported(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if not os.fstat(descriptor).st_size:
+                    raise OSError(errno.EINVAL, "an empty file cannot be mapped")
+                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            finally:
+                os.close(descriptor)
+
+    def unlink(self, path: Path) -> None:
+        """Removes the file if it is there. After a power cut it may be back, unless its folder was synced."""
+        with _reported(path):
+            path.unlink(missing_ok=True)
+
+    def free_space(self, path: Path) -> int:
+        """The bytes that may still be written to the disk that holds the path."""
+        with _reported(path):
+            found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
 
     def make_folder(self, path: Path) -> None:
         """Creates the folder and its missing parents, durably."""
@@ -69,9 +155,7 @@ class Files:
             try:
                 owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with contextlib.suppress(OSError):  # a full disk must not keep anybody from reading
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                _sign(descriptor)
             except BlockingIOError as error:
                 os.close(descriptor)
                 raise CollectionBusy(f"{path.parent} is in use by process {owner or '?'}") from error
@@ -80,13 +164,31 @@ class Files:
                 raise
         return Lock(descriptor, unclean=bool(owner))
 
+    def publish(self, temporary: Path, path: Path) -> None:
+        """Gives a file that was written and synced its final name, durably; an older one is replaced."""
+        self.rename(temporary, path)
+
     def rename(self, source: Path, target: Path) -> None:
         """Renames within one folder, durably."""
         with _reported(source):
-            os.rename(source, target)
+            self._rename(source, target)
         self.sync_folder(target.parent)
+
+    def _rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)
 
     def remove_folder(self, path: Path) -> None:
         """Removes the folder and all that is in it."""
         with _reported(path):
             shutil.rmtree(path)
+
+
+def _sign(descriptor: int) -> None:
+    """Writes this process's id into the lock file: an unclean stop is seen, even after a power cut."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in FULL:  # a full disk must not keep anybody from reading
+            raise

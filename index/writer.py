@@ -100,7 +100,10 @@ class Writer:
     def _write(self, changes: list[Change]) -> None:
         if self._refusal:
             raise again(self._refusal)
-        self._memory.reserve(sum(len(change.ids) for change in changes if change.vectors_ND is not None))
+        rows = sum(len(change.ids) for change in changes if change.vectors_ND is not None)
+        if rows:  # deletions, which make room, go on
+            self._database.require_space()
+        self._memory.reserve(rows)
         try:
             with self._database.transaction() as connection:
                 added, dead = write(connection, changes)

@@ -1,9 +1,7 @@
 """Checkpoints into modules and back: strictly, tensor by tensor, never two copies of a model in memory."""
 
 import json
-import os
 import re
-import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -17,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from ..whole import write_whole
 from .device import Placement, pick_dtype, place
 from .errors import BadCheckpoint, some
 from .weights import Weights, open_weights, read_json
@@ -123,13 +122,3 @@ def save_folder(folder: str | Path, config: Mapping[str, Any], state: Mapping[st
     )
     text = json.dumps(dict(config), indent=2, sort_keys=True) + "\n"
     write_whole(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Nothing; `path` then holds what `write` wrote to a temporary neighbour, or is as it was."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import InvalidInput
+from ..whole import write_whole
 from .attention import flash_package
-from .checkpoint import load_into, read_config, resolve, save_folder, write_whole
+from .checkpoint import load_into, read_config, resolve, save_folder
 from .config import ViTConfig
 from .device import Placement
 from .embeddings import Embeddings

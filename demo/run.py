@@ -18,10 +18,11 @@ from ..service.client import Client
 from ..service.engine import Engine
 from ..service.server import serving
 from ..service.settings import Settings
+from ..whole import write_whole
 from .answers import Answer, Hit, report, table
 from .collection import COLLECTION, COLLECTION_OF_ALL, fill
 from .contact_sheet import contact_sheet
-from .openmoji import Drawing, attribution, drawings, pictures, write_whole
+from .openmoji import Drawing, attribution, drawings, pictures
 from .progress import track
 from .queries import Query, queries
 
@@ -92,7 +93,7 @@ class Demo:
     def _write(self, answers: Sequence[Answer]) -> None:
         images, dim, out = len(self.gallery), self.encoder.dim, self.options.out
         content = json.dumps(report(answers, images=images, dim=dim), ensure_ascii=False, indent=1)
-        write_whole(out / "demo.json", content.encode())
+        write_whole(out / "demo.json", lambda path: path.write_text(content, "utf-8"))
         languages = len({answer.query.language for answer in answers})
         sheet = contact_sheet(
             answers,
@@ -102,7 +103,7 @@ class Demo:
             footing=f"Drawings: {attribution()}",
             fonts=self.options.fonts,
         )
-        write_whole(out / "contact_sheet.png", sheet)
+        write_whole(out / "contact_sheet.png", lambda path: path.write_bytes(sheet))
         written = f"Written: {out / 'contact_sheet.png'} and {out / 'demo.json'}"
         Console().print(written, soft_wrap=True, markup=False)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ...errors import InvalidInput
+from ...whole import write_whole
 from ..internvl_c import InternVLC
 from .config import TrainConfig
 from .learner import Learner
@@ -33,18 +33,14 @@ def save_checkpoint(
     """Weights, optimiser state and step, on disk before the older ones go."""
     folder = out / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    temporary, final = folder / "writing.tmp", folder / f"step-{step:08d}.pt"
+    final = folder / f"step-{step:08d}.pt"
     state = {
         "step": step,
         "learner": learner.state_dict(),
         "optimizers": [o.state_dict() for o in optimizers],
         "run": identity(config),
     }
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(final)
+    write_whole(final, lambda path: torch.save(state, path), sync=True)
     for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
         old.unlink()
 

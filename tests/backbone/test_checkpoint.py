@@ -15,7 +15,6 @@ from polylens.backbone.checkpoint import (
     read_config,
     resolve,
     save_folder,
-    write_whole,
 )
 from polylens.errors import InvalidInput
 from torch import Tensor, nn
@@ -151,21 +150,6 @@ def test_save_and_load(tmp_path: Path) -> None:
     weights = open_weights(folder)
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    path.write_text("old")
-
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, fail)
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("config.json", "old")]
-    write_whole(path, lambda temporary: temporary.write_text("new"))
-    assert path.read_text() == "new"
 
 
 @pytest.mark.parametrize("text", [None, "{", "[1]", "\xff"])

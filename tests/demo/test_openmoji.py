@@ -8,7 +8,7 @@ import emoji
 import pytest
 from PIL import Image
 from polylens.demo import openmoji
-from polylens.demo.openmoji import SKIN_TONES, Drawing, attribution, drawings, key_of, pictures, write_whole
+from polylens.demo.openmoji import SKIN_TONES, Drawing, attribution, drawings, key_of, pictures
 
 
 @pytest.mark.parametrize(
@@ -71,26 +71,8 @@ def test_only_missing_drawings_are_drawn(gallery: list[Drawing], cache: Path) ->
     assert kept.stat().st_mtime == 1 and gone.exists()
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "a.png"
-    write_whole(file, b"old")
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "replace", fail)
-        with pytest.raises(OSError, match="disk"):
-            write_whole(file, b"new")
-    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
-    write_whole(file, b"new")  # control
-    assert file.read_bytes() == b"new"
-
-
 def test_attribution_names_project_and_licence() -> None:
     assert "OpenMoji" in attribution() and "CC BY-SA 4.0" in attribution()
-
-
-def fail(*_: object) -> None:
-    raise OSError("disk")
 
 
 def digest(file: Path) -> str:

@@ -1,0 +1,22 @@
+"""Files that appear whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: Path, write: Callable[[Path], object], *, sync: bool = False) -> None:
+    """Nothing; `path` then holds what `write` wrote to a temporary neighbour, or is as it was.
+
+    With `sync` the content is on disk before the name changes, so that a power cut leaves the old or the new.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write(temporary)
+        if sync:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

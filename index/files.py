@@ -20,7 +20,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def reported(path: Path) -> Iterator[None]:
     """Turns an OSError into `StorageFull` or `StorageFailed` that names the path."""
     try:
         yield
@@ -51,13 +51,13 @@ class Output:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _reported(path):
+        with reported(path):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Appends all of the data."""
         rest = memoryview(data).cast("B")
-        with _reported(self.path):
+        with reported(self.path):
             while rest:
                 rest = rest[self._put(rest) :]
 
@@ -67,14 +67,14 @@ class Output:
 
     def sync(self) -> None:
         """Returns when the content is on disk. After a failure never call it again: it would lie."""
-        with _reported(self.path):
+        with reported(self.path):
             os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Closes the file; calling it again does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            with _reported(self.path):
+            with reported(self.path):
                 os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -97,18 +97,18 @@ class Files:
 
     def read_blocks(self, path: Path) -> Iterator[bytes]:
         """The content, block by block. The file is opened now, so it stays readable if it is unlinked."""
-        with _reported(path):
+        with reported(path):
             file = open(path, "rb", buffering=0)
         return self._blocks(path, file)
 
     def _blocks(self, path: Path, file: io.FileIO) -> Iterator[bytes]:
-        with file, _reported(path):
+        with file, reported(path):
             while block := file.read(READ_BLOCK):
                 yield block
 
     def map(self, path: Path) -> mmap.mmap:
         """The content as read-only memory; it stays readable if the file is unlinked."""
-        with _reported(path):
+        with reported(path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if not os.fstat(descriptor).st_size:
@@ -119,26 +119,32 @@ class Files:
 
     def unlink(self, path: Path) -> None:
         """Removes the file if it is there. After a power cut it may be back, unless its folder was synced."""
-        with _reported(path):
+        with reported(path):
             path.unlink(missing_ok=True)
 
     def free_space(self, path: Path) -> int:
         """The bytes that may still be written to the disk that holds the path."""
-        with _reported(path):
+        with reported(path):
             found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
     def make_folder(self, path: Path) -> None:
         """Creates the folder and its missing parents, durably."""
-        with _reported(path):
+        with reported(path):
             missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(parents=True, exist_ok=True)
+            for folder in reversed(missing):
+                self._make(folder)
+            if not missing and not path.is_dir():
+                raise OSError(errno.ENOTDIR, "is not a folder")
         for folder in missing:
             self.sync_folder(folder.parent)
 
+    def _make(self, path: Path) -> None:
+        path.mkdir(exist_ok=True)
+
     def sync_folder(self, path: Path) -> None:
         """Returns when the folder's entries are on disk."""
-        with _reported(path):
+        with reported(path):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
@@ -150,7 +156,7 @@ class Files:
 
         The file holds its owner's process id, so a non-empty file that nobody locks means an unclean stop.
         """
-        with _reported(path):
+        with reported(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
@@ -170,7 +176,7 @@ class Files:
 
     def rename(self, source: Path, target: Path) -> None:
         """Renames within one folder, durably."""
-        with _reported(source):
+        with reported(source):
             self._rename(source, target)
         self.sync_folder(target.parent)
 
@@ -179,7 +185,7 @@ class Files:
 
     def remove_folder(self, path: Path) -> None:
         """Removes the folder and all that is in it."""
-        with _reported(path):
+        with reported(path):
             shutil.rmtree(path)
 
 

@@ -13,14 +13,16 @@ from google.protobuf.message import Message
 from numpy.typing import ArrayLike
 
 from ..errors import InvalidInput
-from ..proto.polylens.v1 import collection_pb2, embed_pb2, info_pb2, search_pb2
+from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2
 from . import converters as to
-from .chunks import LIMITS, Book, Picture, picture_bytes
+from .asking import Asking, Plain, as_query, parts
+from .chunks import CHUNK_ENTRIES, LIMITS, Book, Picture, picture_bytes
 from .encoding import object_to_json
 from .records import (
     CollectionInfo,
     IdQuery,
     ImageQuery,
+    LabelScore,
     Point,
     Query,
     SearchResult,
@@ -50,33 +52,87 @@ def search(
     image: Picture | None = None,
     id: str | None = None,
     vector: ArrayLike | None = None,
+    mixture: Sequence[tuple[Plain, float]] | None = None,
     k: int = 10,
     collection: str = "",
     filter: Mapping[str, Any] | None = None,
 ) -> Call[SearchResult]:
-    """The `k` stored points nearest to one of text, image, id of a stored point, and vector, best first.
+    """The `k` stored points nearest to a text, image, id of a stored point, vector or mixture, best first.
 
-    `collection` may be left out if the server has only one. `filter` is a condition on the metadata.
+    A mixture is a list of pairs of a query, as of `batch_search`, and its weight: `[(Path("day.jpg"), 1),
+    ("at night", 0.7)]`. A weight below zero leads away. `collection` may be left out if the server has only
+    one. `filter` is a condition on the metadata.
     """
-    count = sum(given is not None for given in (text, image, id, vector))
-    if count != 1:
-        raise InvalidInput(f"search for one of text, image, id and vector; got {count} of them")
+    given = (text, image, id, vector, mixture)
+    if (count := sum(one is not None for one in given)) != 1:
+        raise InvalidInput(f"search for one of text, image, id, vector and mixture; got {count} of them")
 
-    def request(query: Query) -> search_pb2.SearchRequest:
+    def query() -> Query:
+        if image is not None:
+            return ImageQuery(picture_bytes(image))
+        if id is not None:
+            return IdQuery(id)
+        if vector is not None:
+            return VectorQuery(np.asarray(vector, np.float32))
+        return as_query(list(mixture)) if mixture is not None else TextQuery(str(text))
+
+    def request() -> search_pb2.SearchRequest:
         condition = object_to_json(filter or {})
-        message = to.query_to_proto(query)
+        message = to.query_to_proto(query())
         return search_pb2.SearchRequest(collection=collection, query=message, k=k, filter_json=condition)
 
-    requests: Iterable[Message]
-    if image is not None:
-        requests = (request(ImageQuery(picture_bytes(one))) for one in [image])  # read only when it is sent
-    elif text is not None:
-        requests = [request(TextQuery(text))]
-    elif id is not None:
-        requests = [request(IdQuery(id))]
-    else:
-        requests = [request(VectorQuery(np.asarray(vector, np.float32)))]
+    # What may have to read a picture is built only when it is sent.
+    reads = image is not None or mixture is not None
+    requests: Iterable[Message] = (request() for _ in range(1)) if reads else [request()]
     return Call("Search", requests, lambda replies: to.search_result_from_proto(replies[0]))
+
+
+def batch_search(
+    queries: Sequence[Asking | Query],
+    *,
+    k: int = 10,
+    collection: str = "",
+    filter: Mapping[str, Any] | None = None,
+) -> Call[list[SearchResult]]:
+    """What `search` finds for each query; raises `BatchError` if some could not be answered.
+
+    A query is a text, a picture (Path, bytes, PIL image, array of pixels), a vector (array), a query of
+    `polylens.service.records` such as `IdQuery("cat")`, or a mixture of these as of `search`.
+    """
+    book, condition = Book(len(queries)), object_to_json(filter or {})
+
+    def messages() -> Iterator[tuple[int, search_pb2.Query, int]]:
+        for position, query in enumerate(queries):
+            with book.fault_of(position):
+                message = to.query_to_proto(as_query(query))
+                yield position, message, message.ByteSize()
+
+    hits, pieces = LIMITS.max_batch_hits // max(k, 1), LIMITS.max_items // max(map(parts, queries), default=1)
+    requests = (
+        search_pb2.BatchSearchRequest(collection=collection, queries=chunk, k=k, filter_json=condition)
+        for chunk in book.chunks(messages(), most=max(1, min(CHUNK_ENTRIES, hits, pieces)))
+    )
+    return Call("BatchSearch", requests, lambda replies: book.results(replies, to.results_from_proto))
+
+
+def classify(
+    images: Sequence[Picture], labels: Sequence[str], *, templates: Sequence[str] = (), top: int = 0
+) -> Call[list[list[LabelScore]]]:
+    """The `top` labels of each image (all if 0) with their probabilities, best first.
+
+    Labels may be of any language. A template is a sentence with {} where the label goes. Raises `BatchError`
+    if some image could not be classified.
+    """
+    book = Book(len(images))
+    requests = (
+        classify_pb2.ClassifyRequest(images=chunk, labels=labels, templates=templates, top=top)
+        for chunk in book.chunks(book.pictures(images))
+    )
+    return Call(
+        "Classify",
+        requests,
+        lambda replies: book.results(replies, lambda r: to.classifications_from_proto(r.classifications)),
+    )
 
 
 def embed_texts(texts: Sequence[str]) -> Call[Vector]:

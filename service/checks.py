@@ -58,6 +58,16 @@ def check_count(count: int, field: str, limits: Limits) -> None:
         raise TooLarge(f"{field}: {count} entries; at most {limits.max_items} are accepted")
 
 
+def check_k(k: int, queries: int, limits: Limits) -> None:
+    """Refuses more hits than one search, or all searches of a batch together, may have."""
+    if not 1 <= k <= limits.max_k:
+        raise InvalidField("k", f"{k} is not from 1 to {limits.max_k}")
+    if k * queries > limits.max_batch_hits:
+        raise InvalidField(
+            "k", f"{k} hits for each of {queries} queries; {limits.max_batch_hits} in all may be"
+        )
+
+
 @contextmanager
 def blame(field: str) -> Iterator[None]:
     """Says which field of the request an `InvalidInput` raised inside is about."""

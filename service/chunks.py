@@ -4,12 +4,13 @@ D = dimensions of the model's vectors, N = entries.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InvalidInput
@@ -19,7 +20,7 @@ from .records import Fault, Vector
 from .settings import Limits
 
 Entry = TypeVar("Entry")
-Picture = str | Path | bytes | Image.Image
+Picture = str | Path | bytes | Image.Image | NDArray[Any]
 LIMITS = Limits()
 CHUNK_BYTES = 4 << 20  # big enough to fill a batch, small enough to be acknowledged soon
 CHUNK_ENTRIES = 64
@@ -34,13 +35,15 @@ class Book:
         self._places: list[list[int]] = []  # of each request, the position of each of its entries
         self._faults: list[Fault] = []
 
-    def chunks(self, entries: Iterable[tuple[int, Entry, int]]) -> Iterator[list[Entry]]:
+    def chunks(
+        self, entries: Iterable[tuple[int, Entry, int]], most: int = CHUNK_ENTRIES
+    ) -> Iterator[list[Entry]]:
         """The entries in lists for one request each. An entry comes with its position and its bytes."""
         chunk: list[Entry] = []
         places: list[int] = []
         size = 0
         for position, entry, cost in entries:
-            if chunk and (len(chunk) == CHUNK_ENTRIES or size + cost > CHUNK_BYTES):
+            if chunk and (len(chunk) == most or size + cost > CHUNK_BYTES):
                 self._places.append(places)
                 yield chunk
                 chunk, places, size = [], [], 0
@@ -80,6 +83,15 @@ class Book:
         self._raise_faults(replies, vectors_ND)
         return vectors_ND
 
+    def results(self, replies: Sequence[Any], read: Callable[[Any], Sequence[Any]]) -> list[Any]:
+        """What `read` finds in the replies for each entry; raises `BatchError` if some have nothing."""
+        found: list[Any] = [None] * self._total
+        for places, reply in zip(self._places, replies, strict=True):
+            for position, one in zip(places, read(reply), strict=True):
+                found[position] = one
+        self._raise_faults(replies, found)
+        return found
+
     def stored(self, replies: Sequence[Any]) -> int:
         """How many points upsert replies say are stored; raises `BatchError` if some are not."""
         stored = sum(int(reply.stored) for reply in replies)
@@ -95,7 +107,9 @@ class Book:
 
 
 def picture_bytes(image: Picture) -> bytes:
-    """The encoded picture: of a path the file's bytes, of a PIL image a PNG."""
+    """The encoded picture: of a path the file's bytes, of a PIL image or of pixels (H, W, 3) uint8 a PNG."""
+    if isinstance(image, np.ndarray):
+        image = _from_pixels(image)
     if isinstance(image, Image.Image):
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
@@ -107,7 +121,14 @@ def picture_bytes(image: Picture) -> bytes:
         except OSError as error:
             raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
     elif not isinstance(image, bytes):
-        raise InvalidInput(f"an image is a path, bytes or a PIL image, not {type(image).__name__}")
+        raise InvalidInput(f"an image is a path, bytes, an array or a PIL image, not {type(image).__name__}")
     if len(image) > LIMITS.max_image_bytes:
         raise InvalidInput(f"the image has {len(image)} bytes; at most {LIMITS.max_image_bytes} are accepted")
     return image
+
+
+def _from_pixels(pixels: NDArray[Any]) -> Image.Image:
+    try:
+        return Image.fromarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"an array of {pixels.dtype} and shape {pixels.shape} is no picture") from error

@@ -121,6 +121,8 @@ class Client:
         self._stubs = _Stubs(grpc.insecure_channel(target, options=OPTIONS), target, timeout)
 
     search = _method(calls.search)
+    batch_search = _method(calls.batch_search)
+    classify = _method(calls.classify)
     embed_texts = _method(calls.embed_texts)
     embed_images = _method(calls.embed_images)
     upsert = _method(calls.upsert)
@@ -197,6 +199,8 @@ class AsyncClient:
         self._stubs = _Stubs(grpc.aio.insecure_channel(target, options=OPTIONS), target, timeout)
 
     search = _async_method(calls.search)
+    batch_search = _async_method(calls.batch_search)
+    classify = _async_method(calls.classify)
     embed_texts = _async_method(calls.embed_texts)
     embed_images = _async_method(calls.embed_images)
     upsert = _async_method(calls.upsert)

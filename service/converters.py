@@ -7,18 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 
 from ..errors import InvalidInput, PolylensError
-from ..proto.polylens.v1 import collection_pb2, embed_pb2, info_pb2, search_pb2, types_pb2
+from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2, types_pb2
 from .checks import blame
 from .encoding import object_from_json, object_to_json, vector_from_bytes, vector_to_bytes
 from .errors import InvalidField
 from .records import (
+    Answer,
     CollectionInfo,
     Embedding,
     Fault,
     Hit,
     IdQuery,
     ImageQuery,
+    LabelScore,
+    MixtureQuery,
     ModelInfo,
+    PlainQuery,
     Point,
     Query,
     SearchResult,
@@ -41,9 +45,33 @@ def query_to_proto(query: Query) -> search_pb2.Query:
             return search_pb2.Query(id=id)
         case VectorQuery(vector_D):
             return search_pb2.Query(vector=vector_to_bytes(vector_D))
+        case MixtureQuery(parts):
+            weighted = [search_pb2.WeightedQuery(query=query_to_proto(q), weight=w) for q, w in parts]
+            return search_pb2.Query(mixture=search_pb2.Mixture(parts=weighted))
 
 
-def query_from_proto(message: search_pb2.Query) -> Query:
+def query_from_proto(message: search_pb2.Query, field: str = "query") -> Query:
+    if message.WhichOneof("kind") != "mixture":
+        return _plain_from_proto(message, field)
+    parts = []
+    for i, part in enumerate(message.mixture.parts):
+        query = _plain_from_proto(part.query, f"{field}.mixture.parts[{i}].query")
+        parts.append((query, part.weight if part.HasField("weight") else 1.0))
+    return MixtureQuery(parts)
+
+
+def queries_from_proto(messages: Iterable[search_pb2.Query]) -> list[Query | PolylensError]:
+    """A query for each message, or the error that keeps it from being one: its neighbours are unaffected."""
+    queries: list[Query | PolylensError] = []
+    for i, message in enumerate(messages):
+        try:
+            queries.append(query_from_proto(message, f"queries[{i}]"))
+        except PolylensError as error:
+            queries.append(error)
+    return queries
+
+
+def _plain_from_proto(message: search_pb2.Query, field: str) -> PlainQuery:
     match message.WhichOneof("kind"):
         case "text":
             return TextQuery(message.text)
@@ -52,9 +80,11 @@ def query_from_proto(message: search_pb2.Query) -> Query:
         case "id":
             return IdQuery(message.id)
         case "vector":
-            with blame("query.vector"):
+            with blame(f"{field}.vector"):
                 return VectorQuery(vector_from_bytes(message.vector))
-    raise InvalidField("query", "one of text, image, id and vector is needed")
+        case "mixture":
+            raise InvalidField(field, "a mixture inside a mixture")
+    raise InvalidField(field, "one of text, image, id, vector and mixture is needed")
 
 
 def timings_to_proto(timings: Timings) -> types_pb2.Timings:
@@ -75,10 +105,7 @@ def timings_from_proto(message: types_pb2.Timings) -> Timings:
 
 def search_result_to_proto(result: SearchResult) -> search_pb2.SearchResponse:
     return search_pb2.SearchResponse(
-        hits=[
-            search_pb2.Hit(id=hit.id, score=hit.score, metadata_json=object_to_json(hit.metadata))
-            for hit in result.hits
-        ],
+        hits=_hits_to_proto(result.hits),
         truncated=result.truncated,
         model_fingerprint=result.fingerprint,
         timings=timings_to_proto(result.timings),
@@ -88,12 +115,67 @@ def search_result_to_proto(result: SearchResult) -> search_pb2.SearchResponse:
 
 def search_result_from_proto(message: search_pb2.SearchResponse) -> SearchResult:
     return SearchResult(
-        [Hit(hit.id, hit.score, object_from_json(hit.metadata_json)) for hit in message.hits],
+        _hits_from_proto(message.hits),
         message.collection,
         message.model_fingerprint,
         message.truncated,
         timings_from_proto(message.timings),
     )
+
+
+def answers_to_proto(answers: Iterable[Answer | None]) -> list[search_pb2.Answer]:
+    return [
+        search_pb2.Answer()
+        if one is None
+        else search_pb2.Answer(hits=_hits_to_proto(one.hits), truncated=one.truncated)
+        for one in answers
+    ]
+
+
+def results_from_proto(message: search_pb2.BatchSearchResponse) -> list[SearchResult | None]:
+    """A result for each query of a batch; they share the timings."""
+    failed = {error.index for error in message.errors}
+    name, fingerprint, timings = (
+        message.collection,
+        message.model_fingerprint,
+        timings_from_proto(message.timings),
+    )
+    return [
+        None
+        if i in failed
+        else SearchResult(_hits_from_proto(one.hits), name, fingerprint, one.truncated, timings)
+        for i, one in enumerate(message.answers)
+    ]
+
+
+def _hits_to_proto(hits: Iterable[Hit]) -> list[search_pb2.Hit]:
+    return [
+        search_pb2.Hit(id=hit.id, score=hit.score, metadata_json=object_to_json(hit.metadata)) for hit in hits
+    ]
+
+
+def _hits_from_proto(messages: Iterable[search_pb2.Hit]) -> list[Hit]:
+    return [Hit(hit.id, hit.score, object_from_json(hit.metadata_json)) for hit in messages]
+
+
+def classifications_to_proto(
+    labels: Iterable[Sequence[LabelScore] | None],
+) -> list[classify_pb2.Classification]:
+    return [
+        classify_pb2.Classification(
+            labels=[
+                classify_pb2.LabelScore(label=score.label, probability=score.probability, score=score.score)
+                for score in one or ()
+            ]
+        )
+        for one in labels
+    ]
+
+
+def classifications_from_proto(
+    messages: Iterable[classify_pb2.Classification],
+) -> list[list[LabelScore] | None]:
+    return [[LabelScore(s.label, s.probability, s.score) for s in one.labels] or None for one in messages]
 
 
 def faults_to_proto(faults: Iterable[Fault]) -> list[types_pb2.ItemError]:

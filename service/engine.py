@@ -8,30 +8,29 @@ from collections.abc import Sequence
 from typing import Self
 
 from ..errors import PolylensError
-from ..index.collection import Collection
-from ..index.filters import from_json
+from ..index.filters import Filter, from_json
 from ..index.store import Store
 from . import shelf
-from .checks import blame, check_count, check_id, check_image, check_text, unit_vector
+from .checks import blame, check_count, check_id, check_k, unit_vector
+from .classify import Classifier
 from .embedder import Embedder
-from .errors import InvalidField
+from .queries import Asked, Queries
 from .records import (
+    Answer,
+    Answers,
+    Classified,
     CollectionInfo,
     Embedded,
-    Embedding,
     Encoder,
-    IdQuery,
-    ImageQuery,
     Metadata,
     ModelInfo,
     Point,
     Query,
     SearchResult,
+    Sought,
     StoredPoint,
-    TextQuery,
     Upserted,
     Vector,
-    VectorQuery,
 )
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
@@ -48,6 +47,8 @@ class Engine:
         self._embedder = Embedder(encoder, self.settings, self.limits)
         self._store, self._shelf = store, shelf.Shelf(store, encoder.dim, encoder.fingerprint)
         self._disk = Threads(self.settings.workers, "disk")
+        self._queries = Queries(self._embedder, self._disk, encoder.dim, self.limits)
+        self._classifier = Classifier(self._embedder, float(encoder.logit_scale), self.limits)
 
     async def __aenter__(self) -> Self:
         await self._disk.run(self._store.open_all)
@@ -83,36 +84,39 @@ class Engine:
     ) -> SearchResult:
         """The `k` nearest points that meet the condition. `collection` may be empty if there is only one."""
         watch = Stopwatch()
-        if not 1 <= k <= self.limits.max_k:
-            raise InvalidField("k", f"{k} is not from 1 to {self.limits.max_k}")
-        with blame("filter_json"):
-            filter = from_json(condition) if condition else None
+        check_k(k, 1, self.limits)
+        filter = _filter(condition)
         target = await self._disk.run(self._shelf.open_or_only, collection)
-        embedding = await self._embedding(target, query, watch)
-        itself = query.id if isinstance(query, IdQuery) else None
-        wanted = k if itself is None else k + 1
+        sought = await self._queries.find(target, query, watch)
         with watch.store():
-            hits = await self._disk.run(shelf.search, target, embedding.vector_D, wanted, filter)
-        hits = [hit for hit in hits if hit.id != itself][:k]
+            (hits,) = await self._disk.run(shelf.search, target, [sought], k, filter)
         name, fingerprint = target.path.name, self.encoder.fingerprint
-        return SearchResult(hits, name, fingerprint, embedding.truncated, watch.read())
+        return SearchResult(hits, name, fingerprint, sought.truncated, watch.read())
 
-    async def _embedding(self, target: Collection, query: Query, watch: Stopwatch) -> Embedding:
-        match query:
-            case TextQuery(text):
-                with blame("query.text"):
-                    check_text(text, self.limits)
-                    return _sole(await self._embedder.texts([text], watch))
-            case ImageQuery(image):
-                with blame("query.image"):
-                    check_image(image, self.limits)
-                    return _sole(await self._embedder.images([image], watch))
-            case IdQuery(id):
-                with watch.store():
-                    return Embedding(await self._disk.run(shelf.vector_of, target, id))
-            case VectorQuery(vector_D):
-                with blame("query.vector"):
-                    return Embedding(unit_vector(vector_D, self.encoder.dim))
+    async def batch_search(
+        self, collection: str, queries: Sequence[Asked], k: int = 10, condition: Metadata | None = None
+    ) -> Answers:
+        """An answer or an error for each query, in order; an error in place of a query is handed through."""
+        watch = Stopwatch()
+        check_count(len(queries), "queries", self.limits)
+        check_k(k, len(queries), self.limits)
+        filter = _filter(condition)
+        target = await self._disk.run(self._shelf.open_or_only, collection)
+        found = await self._queries.find_all(target, queries, watch)
+        errors = {i: one for i, one in enumerate(found) if isinstance(one, Exception)}
+        sought = {i: one for i, one in enumerate(found) if isinstance(one, Sought)}
+        with watch.store():
+            hits = await self._disk.run(shelf.search, target, list(sought.values()), k, filter)
+        answers: list[Answer | None] = [None] * len(queries)
+        for (i, one), its in zip(sought.items(), hits, strict=True):
+            answers[i] = Answer(its, one.truncated)
+        return Answers(answers, errors, target.path.name, watch.read())
+
+    async def classify(
+        self, images: Sequence[bytes], labels: Sequence[str], templates: Sequence[str] = (), top: int = 0
+    ) -> Classified:
+        """The `top` labels of each image (all if 0), best first, or its error; see classify.py."""
+        return await self._classifier.classify(images, labels, templates, top)
 
     async def upsert(self, collection: str, points: Sequence[Point | PolylensError]) -> Upserted:
         """Stores the points, embedding their pictures; an error in place of a point is handed through."""
@@ -177,9 +181,6 @@ class Engine:
         await self._disk.run(self._store.drop, name)
 
 
-def _sole(embedded: Embedded) -> Embedding:
-    """The embedding of a batch of one; raises its error."""
-    (embedding,) = embedded.embeddings
-    if embedding is None:
-        raise embedded.errors[0]
-    return embedding
+def _filter(condition: Metadata | None) -> Filter | None:
+    with blame("filter_json"):
+        return from_json(condition) if condition else None

@@ -3,18 +3,24 @@
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from ..proto.polylens.v1 import collection_pb2, embed_pb2, info_pb2, search_pb2
+from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2
 
 SERVICES: list[ServiceDescriptor] = [
     service
-    for module in (search_pb2, embed_pb2, collection_pb2, info_pb2)
+    for module in (search_pb2, embed_pb2, classify_pb2, collection_pb2, info_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 METHODS: dict[str, MethodDescriptor] = {
     method.name: method for service in SERVICES for method in service.methods
 }
 # What a call may take at most, of a stream each chunk; the client's default deadline and the server's cap.
-SECONDS = {"SearchService": 10.0, "EmbedService": 30.0, "CollectionService": 60.0, "InfoService": 10.0}
+SECONDS = {
+    "SearchService": 10.0,
+    "EmbedService": 30.0,
+    "ClassifyService": 30.0,
+    "CollectionService": 60.0,
+    "InfoService": 10.0,
+}
 
 
 def path(method: MethodDescriptor) -> str:

@@ -54,7 +54,26 @@ class VectorQuery:
     vector_D: Vector
 
 
-Query = TextQuery | ImageQuery | IdQuery | VectorQuery
+PlainQuery = TextQuery | ImageQuery | IdQuery | VectorQuery
+
+
+@dataclass(frozen=True, slots=True)
+class MixtureQuery:
+    """The weighted sum of the unit vectors of its parts, at unit length; a weight may be below zero."""
+
+    parts: Sequence[tuple[PlainQuery, float]]
+
+
+Query = PlainQuery | MixtureQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a query became: a unit vector (D,), whether a text was cut, the ids to leave out of the hits."""
+
+    vector_D: Vector
+    truncated: bool = False
+    itself: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +168,43 @@ class SearchResult:
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The hits of one query of a batch, best first."""
+
+    hits: Sequence[Hit]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """An answer to each query, in order, or None where `errors` has the query's error."""
+
+    answers: Sequence[Answer | None]
+    errors: Mapping[int, Exception]
+    collection: str
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """How probable a label is among the labels of its request, and the cosine of image and label."""
+
+    label: str
+    probability: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """Labels of each image, best first, or None where `errors` has the image's error."""
+
+    labels: Sequence[Sequence[LabelScore] | None]
+    errors: Mapping[int, Exception]
+    truncated: bool = False
+    timings: Timings = Timings()
 
 
 @dataclass(frozen=True, slots=True)

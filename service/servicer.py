@@ -1,14 +1,16 @@
 """The gRPC methods: each reads its request, calls the engine, and writes its reply."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import grpc
 
 from .. import __version__
 from ..errors import PolylensError
 from ..proto.polylens.v1 import (
+    classify_pb2,
+    classify_pb2_grpc,
     collection_pb2,
     collection_pb2_grpc,
     embed_pb2,
@@ -17,6 +19,7 @@ from ..proto.polylens.v1 import (
     info_pb2_grpc,
     search_pb2,
     search_pb2_grpc,
+    types_pb2,
 )
 from . import converters as to
 from .checks import blame
@@ -27,8 +30,10 @@ from .interceptor import time_limit
 from .methods import SECONDS
 from .records import Embedded, Point, ServerInfo, Upserted
 from .status import faults
+from .stopwatch import Stopwatch
 
 Context = Any  # grpc.aio.ServicerContext
+Result = TypeVar("Result")
 DEFAULT_K = 10
 
 
@@ -40,10 +45,30 @@ class _WithEngine:
 class SearchServicer(_WithEngine, search_pb2_grpc.SearchServiceServicer):
     async def Search(self, request: search_pb2.SearchRequest, context: Context) -> search_pb2.SearchResponse:
         query = to.query_from_proto(request.query)
-        with blame("filter_json"):
-            condition = object_from_json(request.filter_json, self._engine.limits.max_metadata_bytes)
+        condition = self._condition(request.filter_json)
         result = await self._engine.search(request.collection, query, request.k or DEFAULT_K, condition)
         return to.search_result_to_proto(result)
+
+    async def BatchSearch(
+        self, request: search_pb2.BatchSearchRequest, context: Context
+    ) -> search_pb2.BatchSearchResponse:
+        queries = to.queries_from_proto(request.queries)
+        condition = self._condition(request.filter_json)
+        found = await self._engine.batch_search(
+            request.collection, queries, request.k or DEFAULT_K, condition
+        )
+        _raise_if_all_failed(found.errors, len(queries))
+        return search_pb2.BatchSearchResponse(
+            answers=to.answers_to_proto(found.answers),
+            errors=to.faults_to_proto(faults(found.errors)),
+            model_fingerprint=self._engine.encoder.fingerprint,
+            timings=to.timings_to_proto(found.timings),
+            collection=found.collection,
+        )
+
+    def _condition(self, text: str) -> dict[str, Any]:
+        with blame("filter_json"):
+            return object_from_json(text, self._engine.limits.max_metadata_bytes)
 
 
 class EmbedServicer(_WithEngine, embed_pb2_grpc.EmbedServiceServicer):
@@ -69,30 +94,49 @@ class EmbedServicer(_WithEngine, embed_pb2_grpc.EmbedServiceServicer):
         }
 
 
+class ClassifyServicer(_WithEngine, classify_pb2_grpc.ClassifyServiceServicer):
+    async def Classify(
+        self, request: classify_pb2.ClassifyRequest, context: Context
+    ) -> classify_pb2.ClassifyResponse:
+        found = await self._engine.classify(request.images, request.labels, request.templates, request.top)
+        _raise_if_all_failed(found.errors, len(request.images))
+        return classify_pb2.ClassifyResponse(
+            classifications=to.classifications_to_proto(found.labels),
+            errors=to.faults_to_proto(faults(found.errors)),
+            model_fingerprint=self._engine.encoder.fingerprint,
+            timings=to.timings_to_proto(found.timings),
+            truncated=found.truncated,
+        )
+
+
 class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServicer):
     async def CreateCollection(
         self, request: collection_pb2.CreateCollectionRequest, context: Context
     ) -> collection_pb2.CreateCollectionResponse:
-        info = await self._engine.create_collection(request.name, exist_ok=request.exist_ok)
-        return collection_pb2.CreateCollectionResponse(collection=to.collection_to_proto(info))
+        info, timings = await _timed(self._engine.create_collection(request.name, exist_ok=request.exist_ok))
+        return collection_pb2.CreateCollectionResponse(
+            collection=to.collection_to_proto(info), timings=timings
+        )
 
     async def GetCollection(
         self, request: collection_pb2.GetCollectionRequest, context: Context
     ) -> collection_pb2.GetCollectionResponse:
-        info = await self._engine.collection(request.name)
-        return collection_pb2.GetCollectionResponse(collection=to.collection_to_proto(info))
+        info, timings = await _timed(self._engine.collection(request.name))
+        return collection_pb2.GetCollectionResponse(collection=to.collection_to_proto(info), timings=timings)
 
     async def ListCollections(
         self, request: collection_pb2.ListCollectionsRequest, context: Context
     ) -> collection_pb2.ListCollectionsResponse:
-        infos = await self._engine.collections()
-        return collection_pb2.ListCollectionsResponse(collections=map(to.collection_to_proto, infos))
+        infos, timings = await _timed(self._engine.collections())
+        return collection_pb2.ListCollectionsResponse(
+            collections=map(to.collection_to_proto, infos), timings=timings
+        )
 
     async def DropCollection(
         self, request: collection_pb2.DropCollectionRequest, context: Context
     ) -> collection_pb2.DropCollectionResponse:
-        await self._engine.drop_collection(request.name)
-        return collection_pb2.DropCollectionResponse()
+        _, timings = await _timed(self._engine.drop_collection(request.name))
+        return collection_pb2.DropCollectionResponse(timings=timings)
 
     async def UpsertPoints(
         self, request: collection_pb2.UpsertPointsRequest, context: Context
@@ -114,20 +158,24 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
     async def DeletePoints(
         self, request: collection_pb2.DeletePointsRequest, context: Context
     ) -> collection_pb2.DeletePointsResponse:
-        deleted = await self._engine.delete(request.collection, request.ids)
-        return collection_pb2.DeletePointsResponse(deleted=deleted)
+        deleted, timings = await _timed(self._engine.delete(request.collection, request.ids))
+        return collection_pb2.DeletePointsResponse(deleted=deleted, timings=timings)
 
     async def GetPoints(
         self, request: collection_pb2.GetPointsRequest, context: Context
     ) -> collection_pb2.GetPointsResponse:
-        points = await self._engine.get(request.collection, request.ids, vectors=request.with_vectors)
-        return collection_pb2.GetPointsResponse(points=to.stored_to_proto(request.ids, points))
+        points, timings = await _timed(
+            self._engine.get(request.collection, request.ids, vectors=request.with_vectors)
+        )
+        return collection_pb2.GetPointsResponse(
+            points=to.stored_to_proto(request.ids, points), timings=timings
+        )
 
     async def CountPoints(
         self, request: collection_pb2.CountPointsRequest, context: Context
     ) -> collection_pb2.CountPointsResponse:
-        info = await self._engine.collection(request.collection)
-        return collection_pb2.CountPointsResponse(count=info.count)
+        info, timings = await _timed(self._engine.collection(request.collection))
+        return collection_pb2.CountPointsResponse(count=info.count, timings=timings)
 
     async def _points(self, messages: Sequence[collection_pb2.Point]) -> list[Point | PolylensError]:
         # In a thread: the metadata of a full request takes a tenth of a second to parse.
@@ -151,15 +199,27 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
 
 class InfoServicer(_WithEngine, info_pb2_grpc.InfoServiceServicer):
     async def GetInfo(self, request: info_pb2.GetInfoRequest, context: Context) -> info_pb2.GetInfoResponse:
-        return to.info_to_proto(ServerInfo(__version__, self._engine.model(), self._engine.limits))
+        watch = Stopwatch()
+        reply = to.info_to_proto(ServerInfo(__version__, self._engine.model(), self._engine.limits))
+        reply.timings.CopyFrom(to.timings_to_proto(watch.read()))
+        return reply
 
 
 def add_to_server(engine: Engine, server: grpc.aio.Server) -> None:
     """Serves the engine's methods."""
     search_pb2_grpc.add_SearchServiceServicer_to_server(SearchServicer(engine), server)
     embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(engine), server)
+    classify_pb2_grpc.add_ClassifyServiceServicer_to_server(ClassifyServicer(engine), server)
     collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(engine), server)
     info_pb2_grpc.add_InfoServiceServicer_to_server(InfoServicer(engine), server)
+
+
+async def _timed(work: Awaitable[Result]) -> tuple[Result, types_pb2.Timings]:
+    """What work on a collection gives, and how long it took."""
+    watch = Stopwatch()
+    with watch.store():
+        result = await work
+    return result, to.timings_to_proto(watch.read())
 
 
 def _raise_if_all_failed(errors: Mapping[int, Exception], count: int) -> None:

@@ -18,6 +18,9 @@ class Limits:
     max_k: int = 1000
     max_id_bytes: int = 256
     max_metadata_bytes: int = 64 << 10
+    max_sentences: int = 4096
+    max_batch_hits: int = 10_000
+    max_parts: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The collections of one model: what the engine's threads do with a store. Nothing here is asynchronous.
 
-D = dimensions of the model's vectors.
+D = dimensions of the model's vectors, Q = queries.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ..index.filters import Filter
 from ..index.store import Store
 from ..index.validation import MAX_K
 from .errors import InvalidField, PointNotFound
-from .records import CollectionInfo, Hit, Point, StoredPoint, Vector
+from .records import CollectionInfo, Hit, Point, Sought, StoredPoint, Vector
 
 Row = tuple[int, Point, Vector]  # position in the request, point, its unit vector
 
@@ -79,18 +79,31 @@ class Shelf:
         )
 
 
-def search(collection: Collection, vector_D: Vector, k: int, condition: Filter | None) -> list[Hit]:
-    """The best `k` points, best first."""
-    (hits,) = collection.search(vector_D[np.newaxis], min(k, MAX_K), condition)
-    return [Hit(hit.id, hit.score, hit.metadata) for hit in hits]
+def search(
+    collection: Collection, sought: Sequence[Sought], k: int, condition: Filter | None
+) -> list[list[Hit]]:
+    """The best `k` points for each, best first."""
+    if not sought:
+        return []
+    vectors_QD = np.stack([one.vector_D for one in sought])
+    wanted = min(k + max(len(one.itself) for one in sought), MAX_K)
+    return [
+        [Hit(hit.id, hit.score, hit.metadata) for hit in hits if hit.id not in one.itself][:k]
+        for one, hits in zip(sought, collection.search(vectors_QD, wanted, condition), strict=True)
+    ]
 
 
-def vector_of(collection: Collection, id: str) -> Vector:
-    """The unit vector (D,) stored under the id."""
-    (record,) = collection.get([id])
-    if record is None or record.vector is None:
-        raise PointNotFound(id)
-    return record.vector
+def vectors_of(collection: Collection, ids: Sequence[str]) -> list[Vector | PolylensError]:
+    """The unit vector (D,) stored under each id, or the error of the id."""
+    return [_vector_of(collection, id) for id in ids]
+
+
+def _vector_of(collection: Collection, id: str) -> Vector | PolylensError:
+    try:
+        (record,) = collection.get([id])
+    except InvalidInput as error:
+        return error
+    return PointNotFound(id) if record is None or record.vector is None else record.vector
 
 
 def get(collection: Collection, ids: Sequence[str], vectors: bool) -> list[StoredPoint | None]:

@@ -374,7 +374,7 @@ async def test_random_bytes_get_only_documented_codes(serve: Any, tmp_path: Path
             return Code.OK
 
         codes = Counter[grpc.StatusCode]()
-        for _ in range(16):
+        for _ in range(32):
             codes.update(await asyncio.gather(*(code_of(*noisy(random)) for _ in range(32))))
         assert set(codes) <= ALLOWED
         assert min(codes[BAD], codes[Code.OK], codes[MISSING]) > 5  # the noise does get somewhere

@@ -124,7 +124,7 @@ async def test_callers_share_batches_and_one_thread(serve: Any, tmp_path: Path) 
 
 async def test_health_says_serving_for_the_server_and_each_service(serve: Any, tmp_path: Path) -> None:
     async with serve(tmp_path) as service:
-        assert await statuses(service.address) == [SERVING] * 5
+        assert await statuses(service.address) == [SERVING] * len(NAMES)
         async with grpc.aio.insecure_channel(service.address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -139,7 +139,7 @@ async def test_health_tells_the_truth_about_the_queue_and_recovers(
 
     async def until(wanted: int) -> None:
         async with asyncio.timeout(5):
-            while await statuses(service.address) != [wanted] * 5:
+            while await statuses(service.address) != [wanted] * len(NAMES):
                 await asyncio.sleep(0.02)
 
     def fail() -> None:
@@ -170,8 +170,8 @@ async def test_not_serving_before_the_first_canary(tmp_path: Path, new_encoder: 
     address, encoder.before = server.address, look
     async with Engine(encoder, Store(tmp_path)) as engine:
         await server.start(engine)
-        assert seen == [[NOT_SERVING] * 5]
-        assert await statuses(address) == [SERVING] * 5
+        assert seen == [[NOT_SERVING] * len(NAMES)]
+        assert await statuses(address) == [SERVING] * len(NAMES)
         await server.stop(0)
 
 
@@ -234,7 +234,7 @@ async def test_draining_says_so_first_and_still_answers(new_encoder: Any, tmp_pa
         await server.start(engine)
         draining = asyncio.create_task(server.drain())
         await asyncio.sleep(0.1)
-        assert await statuses(server.address) == [NOT_SERVING] * 5
+        assert await statuses(server.address) == [NOT_SERVING] * len(NAMES)
         assert (await client.info()).model.name == "fake"
         await draining
 
@@ -255,7 +255,7 @@ async def test_more_calls_than_the_server_takes_are_refused_with_advice_and_it_r
         for call in refused:
             assert isinstance(error := call.exception(), RemoteError)
             assert error.code == "RESOURCE_EXHAUSTED" and error.retry_after > 0
-        assert await statuses(service.address) == [SERVING] * 5  # busy is not sick
+        assert await statuses(service.address) == [SERVING] * len(NAMES)  # busy is not sick
         gate.set()
         assert len(await asyncio.gather(*(set(calls) - refused))) == 20
         for _ in range(3):
@@ -266,7 +266,7 @@ def test_every_option_of_the_server_is_spelled_as_grpc_does() -> None:
     names = [name for name, _ in OPTIONS]
     assert len(names) == len(set(names)) == 15
     assert dict(OPTIONS)["grpc.so_reuseport"] == 0
-    assert len(METHODS) == 13
+    assert len(METHODS) == 15
 
 
 async def lag(during: Callable[[], Any]) -> float:

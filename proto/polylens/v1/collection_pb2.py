@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as polylens_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpolylens/v1/collection.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"b\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x0f\n\x07problem\x18\x05 \x01(\t\"X\n\x05Point\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06vector\x18\x03 \x01(\x0cH\x00\x12\x15\n\rmetadata_json\x18\x04 \x01(\tB\t\n\x07\x63ontent\"9\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65xist_ok\x18\x02 \x01(\x08\"G\n\x18\x43reateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.polylens.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.polylens.v1.Collection\"\x18\n\x16ListCollectionsRequest\"G\n\x17ListCollectionsResponse\x12,\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x17.polylens.v1.Collection\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\"M\n\x13UpsertPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x06points\x18\x02 \x03(\x0b\x32\x12.polylens.v1.Point\"\x90\x01\n\x14UpsertPointsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12&\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\"b\n\x19UpsertPointsStreamRequest\x12\r\n\x05\x63hunk\x18\x01 \x01(\x04\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\"\n\x06points\x18\x03 \x03(\x0b\x32\x12.polylens.v1.Point\"\xa5\x01\n\x1aUpsertPointsStreamResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x04\x12\x0e\n\x06stored\x18\x02 \x01(\r\x12&\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x04 \x01(\t\x12%\n\x07timings\x18\x05 \x01(\x0b\x32\x14.polylens.v1.Timings\"6\n\x13\x44\x65letePointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\"\'\n\x14\x44\x65letePointsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\r\"I\n\x10GetPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\"=\n\x11GetPointsResponse\x12(\n\x06points\x18\x01 \x03(\x0b\x32\x18.polylens.v1.StoredPoint\"O\n\x0bStoredPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x0e\n\x06vector\x18\x03 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x04 \x01(\t\"(\n\x12\x43ountPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"$\n\x13\x43ountPointsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x32\xd6\x06\n\x11\x43ollectionService\x12_\n\x10\x43reateCollection\x12$.polylens.v1.CreateCollectionRequest\x1a%.polylens.v1.CreateCollectionResponse\x12[\n\rGetCollection\x12!.polylens.v1.GetCollectionRequest\x1a\".polylens.v1.GetCollectionResponse\"\x03\x90\x02\x01\x12\x61\n\x0fListCollections\x12#.polylens.v1.ListCollectionsRequest\x1a$.polylens.v1.ListCollectionsResponse\"\x03\x90\x02\x01\x12Y\n\x0e\x44ropCollection\x12\".polylens.v1.DropCollectionRequest\x1a#.polylens.v1.DropCollectionResponse\x12X\n\x0cUpsertPoints\x12 .polylens.v1.UpsertPointsRequest\x1a!.polylens.v1.UpsertPointsResponse\"\x03\x90\x02\x02\x12i\n\x12UpsertPointsStream\x12&.polylens.v1.UpsertPointsStreamRequest\x1a\'.polylens.v1.UpsertPointsStreamResponse(\x01\x30\x01\x12X\n\x0c\x44\x65letePoints\x12 .polylens.v1.DeletePointsRequest\x1a!.polylens.v1.DeletePointsResponse\"\x03\x90\x02\x02\x12O\n\tGetPoints\x12\x1d.polylens.v1.GetPointsRequest\x1a\x1e.polylens.v1.GetPointsResponse\"\x03\x90\x02\x01\x12U\n\x0b\x43ountPoints\x12\x1f.polylens.v1.CountPointsRequest\x1a .polylens.v1.CountPointsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpolylens/v1/collection.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"b\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x0f\n\x07problem\x18\x05 \x01(\t\"X\n\x05Point\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06vector\x18\x03 \x01(\x0cH\x00\x12\x15\n\rmetadata_json\x18\x04 \x01(\tB\t\n\x07\x63ontent\"9\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65xist_ok\x18\x02 \x01(\x08\"n\n\x18\x43reateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.polylens.v1.Collection\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.polylens.v1.Timings\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"k\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.polylens.v1.Collection\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.polylens.v1.Timings\"\x18\n\x16ListCollectionsRequest\"n\n\x17ListCollectionsResponse\x12,\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x17.polylens.v1.Collection\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.polylens.v1.Timings\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x16\x44ropCollectionResponse\x12%\n\x07timings\x18\x01 \x01(\x0b\x32\x14.polylens.v1.Timings\"M\n\x13UpsertPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x06points\x18\x02 \x03(\x0b\x32\x12.polylens.v1.Point\"\x90\x01\n\x14UpsertPointsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12&\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\"b\n\x19UpsertPointsStreamRequest\x12\r\n\x05\x63hunk\x18\x01 \x01(\x04\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\"\n\x06points\x18\x03 \x03(\x0b\x32\x12.polylens.v1.Point\"\xa5\x01\n\x1aUpsertPointsStreamResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x04\x12\x0e\n\x06stored\x18\x02 \x01(\r\x12&\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x04 \x01(\t\x12%\n\x07timings\x18\x05 \x01(\x0b\x32\x14.polylens.v1.Timings\"6\n\x13\x44\x65letePointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\"N\n\x14\x44\x65letePointsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\r\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.polylens.v1.Timings\"I\n\x10GetPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\"d\n\x11GetPointsResponse\x12(\n\x06points\x18\x01 \x03(\x0b\x32\x18.polylens.v1.StoredPoint\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.polylens.v1.Timings\"O\n\x0bStoredPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x0e\n\x06vector\x18\x03 \x01(\x0c\x12\x15\n\rmetadata_json\x18\x04 \x01(\t\"(\n\x12\x43ountPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"K\n\x13\x43ountPointsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.polylens.v1.Timings2\xd6\x06\n\x11\x43ollectionService\x12_\n\x10\x43reateCollection\x12$.polylens.v1.CreateCollectionRequest\x1a%.polylens.v1.CreateCollectionResponse\x12[\n\rGetCollection\x12!.polylens.v1.GetCollectionRequest\x1a\".polylens.v1.GetCollectionResponse\"\x03\x90\x02\x01\x12\x61\n\x0fListCollections\x12#.polylens.v1.ListCollectionsRequest\x1a$.polylens.v1.ListCollectionsResponse\"\x03\x90\x02\x01\x12Y\n\x0e\x44ropCollection\x12\".polylens.v1.DropCollectionRequest\x1a#.polylens.v1.DropCollectionResponse\x12X\n\x0cUpsertPoints\x12 .polylens.v1.UpsertPointsRequest\x1a!.polylens.v1.UpsertPointsResponse\"\x03\x90\x02\x02\x12i\n\x12UpsertPointsStream\x12&.polylens.v1.UpsertPointsStreamRequest\x1a\'.polylens.v1.UpsertPointsStreamResponse(\x01\x30\x01\x12X\n\x0c\x44\x65letePoints\x12 .polylens.v1.DeletePointsRequest\x1a!.polylens.v1.DeletePointsResponse\"\x03\x90\x02\x02\x12O\n\tGetPoints\x12\x1d.polylens.v1.GetPointsRequest\x1a\x1e.polylens.v1.GetPointsResponse\"\x03\x90\x02\x01\x12U\n\x0b\x43ountPoints\x12\x1f.polylens.v1.CountPointsRequest\x1a .polylens.v1.CountPointsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,41 +51,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECOLLECTIONREQUEST']._serialized_start=260
   _globals['_CREATECOLLECTIONREQUEST']._serialized_end=317
   _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=319
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=390
-  _globals['_GETCOLLECTIONREQUEST']._serialized_start=392
-  _globals['_GETCOLLECTIONREQUEST']._serialized_end=428
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=430
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=498
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=500
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=524
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=526
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=597
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=599
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=636
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=638
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=662
-  _globals['_UPSERTPOINTSREQUEST']._serialized_start=664
-  _globals['_UPSERTPOINTSREQUEST']._serialized_end=741
-  _globals['_UPSERTPOINTSRESPONSE']._serialized_start=744
-  _globals['_UPSERTPOINTSRESPONSE']._serialized_end=888
-  _globals['_UPSERTPOINTSSTREAMREQUEST']._serialized_start=890
-  _globals['_UPSERTPOINTSSTREAMREQUEST']._serialized_end=988
-  _globals['_UPSERTPOINTSSTREAMRESPONSE']._serialized_start=991
-  _globals['_UPSERTPOINTSSTREAMRESPONSE']._serialized_end=1156
-  _globals['_DELETEPOINTSREQUEST']._serialized_start=1158
-  _globals['_DELETEPOINTSREQUEST']._serialized_end=1212
-  _globals['_DELETEPOINTSRESPONSE']._serialized_start=1214
-  _globals['_DELETEPOINTSRESPONSE']._serialized_end=1253
-  _globals['_GETPOINTSREQUEST']._serialized_start=1255
-  _globals['_GETPOINTSREQUEST']._serialized_end=1328
-  _globals['_GETPOINTSRESPONSE']._serialized_start=1330
-  _globals['_GETPOINTSRESPONSE']._serialized_end=1391
-  _globals['_STOREDPOINT']._serialized_start=1393
-  _globals['_STOREDPOINT']._serialized_end=1472
-  _globals['_COUNTPOINTSREQUEST']._serialized_start=1474
-  _globals['_COUNTPOINTSREQUEST']._serialized_end=1514
-  _globals['_COUNTPOINTSRESPONSE']._serialized_start=1516
-  _globals['_COUNTPOINTSRESPONSE']._serialized_end=1552
-  _globals['_COLLECTIONSERVICE']._serialized_start=1555
-  _globals['_COLLECTIONSERVICE']._serialized_end=2409
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=429
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=431
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=467
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=469
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=576
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=578
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=602
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=604
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=714
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=716
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=753
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=755
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=818
+  _globals['_UPSERTPOINTSREQUEST']._serialized_start=820
+  _globals['_UPSERTPOINTSREQUEST']._serialized_end=897
+  _globals['_UPSERTPOINTSRESPONSE']._serialized_start=900
+  _globals['_UPSERTPOINTSRESPONSE']._serialized_end=1044
+  _globals['_UPSERTPOINTSSTREAMREQUEST']._serialized_start=1046
+  _globals['_UPSERTPOINTSSTREAMREQUEST']._serialized_end=1144
+  _globals['_UPSERTPOINTSSTREAMRESPONSE']._serialized_start=1147
+  _globals['_UPSERTPOINTSSTREAMRESPONSE']._serialized_end=1312
+  _globals['_DELETEPOINTSREQUEST']._serialized_start=1314
+  _globals['_DELETEPOINTSREQUEST']._serialized_end=1368
+  _globals['_DELETEPOINTSRESPONSE']._serialized_start=1370
+  _globals['_DELETEPOINTSRESPONSE']._serialized_end=1448
+  _globals['_GETPOINTSREQUEST']._serialized_start=1450
+  _globals['_GETPOINTSREQUEST']._serialized_end=1523
+  _globals['_GETPOINTSRESPONSE']._serialized_start=1525
+  _globals['_GETPOINTSRESPONSE']._serialized_end=1625
+  _globals['_STOREDPOINT']._serialized_start=1627
+  _globals['_STOREDPOINT']._serialized_end=1706
+  _globals['_COUNTPOINTSREQUEST']._serialized_start=1708
+  _globals['_COUNTPOINTSREQUEST']._serialized_end=1748
+  _globals['_COUNTPOINTSRESPONSE']._serialized_start=1750
+  _globals['_COUNTPOINTSRESPONSE']._serialized_end=1825
+  _globals['_COLLECTIONSERVICE']._serialized_start=1828
+  _globals['_COLLECTIONSERVICE']._serialized_end=2682
 # @@protoc_insertion_point(module_scope)

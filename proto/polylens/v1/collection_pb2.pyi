@@ -42,10 +42,12 @@ class CreateCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., exist_ok: bool = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "timings")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     collection: Collection
-    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+    timings: _types_pb2.Timings
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class GetCollectionRequest(_message.Message):
     __slots__ = ("name",)
@@ -54,20 +56,24 @@ class GetCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetCollectionResponse(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "timings")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     collection: Collection
-    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+    timings: _types_pb2.Timings
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class ListCollectionsResponse(_message.Message):
-    __slots__ = ("collections",)
+    __slots__ = ("collections", "timings")
     COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     collections: _containers.RepeatedCompositeFieldContainer[Collection]
-    def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ...) -> None: ...
+    timings: _types_pb2.Timings
+    def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class DropCollectionRequest(_message.Message):
     __slots__ = ("name",)
@@ -76,8 +82,10 @@ class DropCollectionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DropCollectionResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("timings",)
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    timings: _types_pb2.Timings
+    def __init__(self, timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class UpsertPointsRequest(_message.Message):
     __slots__ = ("collection", "points")
@@ -132,10 +140,12 @@ class DeletePointsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeletePointsResponse(_message.Message):
-    __slots__ = ("deleted",)
+    __slots__ = ("deleted", "timings")
     DELETED_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     deleted: int
-    def __init__(self, deleted: _Optional[int] = ...) -> None: ...
+    timings: _types_pb2.Timings
+    def __init__(self, deleted: _Optional[int] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class GetPointsRequest(_message.Message):
     __slots__ = ("collection", "ids", "with_vectors")
@@ -148,10 +158,12 @@ class GetPointsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., with_vectors: bool = ...) -> None: ...
 
 class GetPointsResponse(_message.Message):
-    __slots__ = ("points",)
+    __slots__ = ("points", "timings")
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     points: _containers.RepeatedCompositeFieldContainer[StoredPoint]
-    def __init__(self, points: _Optional[_Iterable[_Union[StoredPoint, _Mapping]]] = ...) -> None: ...
+    timings: _types_pb2.Timings
+    def __init__(self, points: _Optional[_Iterable[_Union[StoredPoint, _Mapping]]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class StoredPoint(_message.Message):
     __slots__ = ("id", "found", "vector", "metadata_json")
@@ -172,7 +184,9 @@ class CountPointsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class CountPointsResponse(_message.Message):
-    __slots__ = ("count",)
+    __slots__ = ("count", "timings")
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     count: int
-    def __init__(self, count: _Optional[int] = ...) -> None: ...
+    timings: _types_pb2.Timings
+    def __init__(self, count: _Optional[int] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...

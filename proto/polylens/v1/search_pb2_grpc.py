@@ -40,6 +40,11 @@ class SearchServiceStub(object):
                 request_serializer=polylens_dot_v1_dot_search__pb2.SearchRequest.SerializeToString,
                 response_deserializer=polylens_dot_v1_dot_search__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.BatchSearch = channel.unary_unary(
+                '/polylens.v1.SearchService/BatchSearch',
+                request_serializer=polylens_dot_v1_dot_search__pb2.BatchSearchRequest.SerializeToString,
+                response_deserializer=polylens_dot_v1_dot_search__pb2.BatchSearchResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer(object):
@@ -53,6 +58,13 @@ class SearchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchSearch(self, request, context):
+        """The answers to many queries over one collection, for little more than the price of one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=polylens_dot_v1_dot_search__pb2.SearchRequest.FromString,
                     response_serializer=polylens_dot_v1_dot_search__pb2.SearchResponse.SerializeToString,
+            ),
+            'BatchSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSearch,
+                    request_deserializer=polylens_dot_v1_dot_search__pb2.BatchSearchRequest.FromString,
+                    response_serializer=polylens_dot_v1_dot_search__pb2.BatchSearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class SearchService(object):
             '/polylens.v1.SearchService/Search',
             polylens_dot_v1_dot_search__pb2.SearchRequest.SerializeToString,
             polylens_dot_v1_dot_search__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polylens.v1.SearchService/BatchSearch',
+            polylens_dot_v1_dot_search__pb2.BatchSearchRequest.SerializeToString,
+            polylens_dot_v1_dot_search__pb2.BatchSearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

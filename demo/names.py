@@ -45,17 +45,18 @@ def cldr_names(folder: Path, language: str, emojis: Sequence[str]) -> dict[str, 
 
 
 def names(language: str, emojis: Sequence[str], *, cldr: Path | None = None) -> dict[str, str]:
-    """The short name of each of `emojis` in `language`: the `emoji` package's, else CLDR's under `cldr`."""
+    """The short name of each of `emojis` in `language`: CLDR's under `cldr`, else the `emoji` package's."""
+    found = cldr_names(cldr, language, emojis) if cldr is not None else {}
+    if found:
+        return found
     if language in packaged_languages():
         return packaged_names(language, emojis)
-    if cldr is None:
-        raise InvalidInput(
-            f"no names in {language!r}: the emoji package has {', '.join(packaged_languages())}; "
-            "further languages need a folder with the npm package cldr-annotations-full"
-        )
-    if found := cldr_names(cldr, language, emojis):
-        return found
-    raise InvalidInput(f"no names in {language!r}: no annotations/{language}/annotations.json under {cldr}")
+    if cldr is not None:
+        raise InvalidInput(f"no names in {language!r}: no annotations/{language}/annotations.json under {cldr}")
+    raise InvalidInput(
+        f"no names in {language!r}: the emoji package has {', '.join(packaged_languages())}; "
+        "further languages need a folder with the npm package cldr-annotations-full"
+    )
 
 
 def _annotation_files(folder: Path, top: str, language: str) -> list[Path]:

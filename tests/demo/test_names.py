@@ -50,6 +50,13 @@ def test_cldr_names_wherever_the_package_lies(cldr: Path) -> None:
     assert cldr_names(cldr, "xx", [APPLE]) == {}
 
 
+def test_cldr_comes_before_the_emoji_package(cldr: Path) -> None:
+    assert names("en", [APPLE], cldr=cldr) == {APPLE: "red apple"}  # CLDR has no English here
+    (sw,) = cldr.glob("**/annotations/sw")
+    sw.rename(sw.with_name("en"))
+    assert names("en", [APPLE], cldr=cldr) == {APPLE: "tofaa"}
+
+
 def test_a_language_without_names_is_refused(cldr: Path) -> None:
     with pytest.raises(InvalidInput, match="no names in 'sw'.*cldr-annotations-full"):
         names("sw", [APPLE])

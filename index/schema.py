@@ -33,8 +33,9 @@ CREATE TABLE request (                         -- writes that carried an idempot
     key TEXT PRIMARY KEY,
     digest BLOB NOT NULL,                      -- of what was asked
     result INTEGER NOT NULL,                   -- what was answered
-    expires INTEGER NOT NULL                   -- seconds since 1970
+    expires INTEGER NOT NULL                   -- seconds since 1970; see requests.Clock
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX request_expires ON request (expires);
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 _SCHEMA = f"""

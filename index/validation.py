@@ -3,6 +3,7 @@
 import json
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
@@ -21,8 +22,14 @@ MAX_PAGE = 10_000  # rows per scan
 MAX_ID_BYTES = 256
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 32
+MAX_RESULTS = MAX_K * MAX_QUERIES  # hits in one answer
+MAX_RANGE = 10_000  # hits per query of a range search
+MAX_PAIRS = 100_000  # near duplicates in one answer
+MAX_KEY = 256  # characters of an idempotency key
 NORM_TOLERANCE = 1e-3  # float32 unit vectors are within 1e-6, float16 ones within 1e-3
 MIN_NORM = 1e-6
+MAX_SCORE = 1e9  # beyond any inner product of two vectors
+MAX_NORM = 1e4  # with the inner product; so a float16, which ends at 65 504, holds every component
 
 
 def whole(name: str, value: SupportsIndex, low: int, high: int) -> int:
@@ -43,12 +50,33 @@ def fingerprint(value: str) -> str:
     return value
 
 
-def unit_vectors(value: ArrayLike, *, dim: int, limit: int, normalize: bool) -> NDArray[np.float32]:
-    """An own float32 copy (N, dim) of finite rows of norm 1 (within 1e-3; exactly as given, or scaled to 1).
+def vectors(
+    value: ArrayLike, *, dim: int, limit: int, normalize: bool, metric: str = "cosine"
+) -> NDArray[np.float32]:
+    """An own float32 copy (N, dim) of finite rows, exactly as given or scaled to norm 1.
 
-    Refuses rather than repairs: a vector that is not unit is the sign of another model or a forgotten step,
-    and inner products with it are no cosines. A caller who means it says `normalize=True`.
+    With the metric "cosine" their norm must be 1 within 1e-3. Refuses rather than repairs: a vector that is
+    not unit is the sign of another model or a forgotten step, and inner products with it are no cosines. A
+    caller who means it says `normalize=True`. With the metric "inner_product" norms of up to 1e4 pass.
     """
+    vectors, norms = _measured(value, dim, limit)
+    cosine = metric == "cosine"
+    good = np.abs(norms - 1) <= NORM_TOLERANCE if cosine else norms <= MAX_NORM  # false for NaN
+    if good.all() and not normalize:
+        return vectors
+    expected = f"1 within {NORM_TOLERANCE:g}" if cosine else f"at most {MAX_NORM:g}"
+    _refuse(~np.isfinite(norms), "holds NaN or infinity", norms, expected)
+    if cosine or normalize:
+        _refuse(norms <= MIN_NORM, "has no direction", norms, expected)
+    if normalize:
+        return np.array(vectors / norms[:, None], dtype=np.float32)
+    wrong = "is not a unit vector" if cosine else "is too long"
+    _refuse(~good, f"{wrong} (normalize=True scales it)", norms, expected)
+    return vectors
+
+
+def _measured(value: ArrayLike, dim: int, limit: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """An own copy (N, dim) of the rows, and their norms (N,); NaN or infinity where a row holds one."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors that numpy cannot hold
@@ -62,20 +90,57 @@ def unit_vectors(value: ArrayLike, *, dim: int, limit: int, normalize: bool) -> 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         vectors = np.array(array, dtype=np.float32, order="C", copy=True)
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    if (np.abs(norms - 1) <= NORM_TOLERANCE).all() and not normalize:  # false for NaN
-        return vectors
-    _refuse(~np.isfinite(norms), "holds NaN or infinity", norms)
-    _refuse(norms <= MIN_NORM, "has no direction", norms)
-    if normalize:
-        return np.array(vectors / norms[:, None], dtype=np.float32)
-    _refuse(np.abs(norms - 1) > NORM_TOLERANCE, "is not a unit vector (normalize=True scales it)", norms)
-    return vectors
+    return vectors, norms
 
 
-def _refuse(bad: NDArray[np.bool_], what: str, norms: NDArray[np.float64]) -> None:
+def _refuse(bad: NDArray[np.bool_], what: str, norms: NDArray[np.float64], expected: str) -> None:
     if bad.any():
         row = int(bad.argmax())
-        raise InvalidVector(f"vector {row} {what}: norm {norms[row]:g}, expected 1 within {NORM_TOLERANCE:g}")
+        raise InvalidVector(f"vector {row} {what}: norm {norms[row]:g}, expected {expected}")
+
+
+def choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """The value, one of those allowed."""
+    if value not in allowed:
+        raise InvalidInput(f"{name} is {value!r:.80}, expected {' or '.join(allowed)}")
+    return value
+
+
+def fraction(name: str, value: float, low: float, high: float) -> float:
+    """The value as a finite float in [low, high]."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{name} is {value!r:.80}, expected a number") from None
+    if isinstance(value, bool | str) or not low <= number <= high:  # false for NaN
+        raise InvalidInput(f"{name} is {value!r:.80}, expected {low:g} to {high:g}")
+    return number
+
+
+def idempotency_key(value: str) -> str:
+    """The key, 1 to 256 characters without NUL."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_KEY or "\0" in value:
+        raise InvalidInput(
+            f"idempotency key is {value!r:.80}, expected 1 to {MAX_KEY} characters without NUL"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"idempotency key is not valid Unicode: {value!r:.80}") from None
+    return value
+
+
+def versions(values: Iterable[int | None] | None, ids: list[str]) -> list[int | None] | None:
+    """The version expected of each id; None for any, 0 for an id that must not be there."""
+    if values is None:
+        return None
+    expected = [None if v is None else whole("if_version", v, 0, 2**63 - 1) for v in values]
+    if len(expected) != len(ids):
+        raise InvalidInput(f"{len(expected)} versions for {len(ids)} ids")
+    if len(set(ids)) < len(ids):
+        ((twice, _),) = Counter(ids).most_common(1)
+        raise InvalidInput(f"id {twice!r} comes twice, expected once where versions are given")
+    return expected
 
 
 def item_ids(values: Iterable[str]) -> list[str]:

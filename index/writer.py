@@ -6,12 +6,18 @@ that is queued, while the others wait. So a lone caller pays one sync, and so do
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import apsw
 
 from ..errors import PolylensError
-from .database import Database
+from .changes import Change, write
+from .database import Database, reported
 from .errors import CollectionBusy, CollectionClosed, StorageFailed, StorageFull, again
 from .memory import Memory
-from .rows import Change, purge, write
+from .requests import Clock, latest
+from .rows import purge
 
 GROUP_ROWS = 4_096  # per transaction, unless one change alone has more
 
@@ -34,6 +40,8 @@ class Writer:
         self._turn = threading.Condition()  # guards the queue and who is writing
         self._busy = False
         self._refusal: PolylensError | None = None  # why no write is taken any more
+        with reported(database.path):
+            self._clock = Clock(latest(database.writer))
 
     def submit(self, change: Change) -> Change:
         """The change once it is durable and visible; an exception when nothing of it is kept.
@@ -95,7 +103,7 @@ class Writer:
         finally:
             for ticket in tickets:
                 if not ticket.done:
-                    ticket.error, ticket.done = error, True
+                    ticket.error, ticket.done = error or ticket.change.error, True
 
     def _write(self, changes: list[Change]) -> None:
         if self._refusal:
@@ -106,7 +114,7 @@ class Writer:
         self._memory.reserve(rows)
         try:
             with self._database.transaction() as connection:
-                added, dead = write(connection, changes)
+                added, dead = write(connection, changes, self._clock.now())
             self._memory.apply(added, dead)
         except (StorageFull, CollectionBusy):
             raise  # undone, so the next write may succeed
@@ -132,6 +140,33 @@ class Writer:
         self._refusal = StorageFailed(
             f"{self._database.path}: writing stopped, open it again; cause: {error!r}"
         )
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """The turn to write, once the running write has ended: nobody else writes within."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._busy)
+            if self._refusal:
+                raise again(self._refusal)
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """A transaction of one's own, within `exclusive`; what a failed write does to later ones, this does."""
+        try:
+            with self._database.transaction() as connection:
+                yield connection
+        except (StorageFull, CollectionBusy):
+            raise
+        except BaseException as error:
+            self._refuse(error)
+            raise
 
     def close(self) -> bool | None:
         """Whether all writes went well, once the running one has ended; None if closed before."""

@@ -95,9 +95,9 @@ def test_lookups_use_the_indexes(filled):
     with Collection.open(filled) as collection, collection._database.reader() as reader:
         statements = []
         reader.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
-        rows.by_ids(reader, ["id1"], True)
+        rows.by_ids(reader, ["id1"], collection._storage)
         rows.items(reader, np.array([1]))
-        rows.page(reader, 3, 10, True)
+        rows.page(reader, 3, 10, collection._storage)
         rows.matching(reader, "json_type(row.metadata, ?) IS NOT NULL", ["$.n"])
         reader.trace_v2(0, None)
         plans = [

@@ -176,7 +176,7 @@ def test_bad_widths_and_fingerprints_are_refused(tmp_path):
 @given(npst.arrays(np.float32, (3, 8), elements=st.floats(width=32)), st.booleans())
 def test_whatever_floats_come_only_unit_vectors_pass(array, normalize):
     try:
-        vectors = validation.unit_vectors(array, dim=8, limit=10, normalize=normalize)
+        vectors = validation.vectors(array, dim=8, limit=10, normalize=normalize)
     except InvalidVector:
         return
     assert np.isfinite(vectors).all()

@@ -1,15 +1,17 @@
 """The searchable state: an immutable view for any number of readers, and the one writer that replaces it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .segment import MIN_ROWS, Buffer, Segment, merged, segment_rows
+from .segment import MIN_ROWS, Buffer, Segment, Vectors, merged, segment_rows
 
-Rows = tuple[NDArray[np.int64], NDArray[np.float32]]  # row ids (N,), vectors (N, D)
+Rows = tuple[NDArray[np.int64], Vectors]  # row ids (N,), vectors (N, D)
+FLOAT32: np.dtype[np.floating[Any]] = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,11 @@ class View:
         """The number of live rows."""
         return sum(segment.live_count for segment in self.segments)
 
+    @cached_property
+    def max_norm(self) -> float:
+        """A bound of the length of every vector."""
+        return max((segment.max_norm for segment in self.segments), default=0.0)
+
     def row_ids(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row ids at these positions."""
         owners = np.searchsorted(self.offsets, positions, side="right") - 1
@@ -42,10 +49,11 @@ class View:
             row_ids[chosen] = self.segments[owner].row_ids_N[positions[chosen] - self.offsets[owner]]
         return row_ids
 
-    def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors at these positions, copied."""
+    def vectors(self, positions: NDArray[np.int64]) -> Vectors:
+        """The vectors (P, D) at these P positions, copied."""
         owners = np.searchsorted(self.offsets, positions, side="right") - 1
-        found = np.empty((len(positions), self.segments[0].vectors_ND.shape[1]), np.float32)
+        first = self.segments[0].vectors_ND
+        found = np.empty((len(positions), first.shape[1]), first.dtype)
         for owner in np.unique(owners).tolist():
             chosen = owners == owner
             found[chosen] = self.segments[owner].vectors_ND[positions[chosen] - self.offsets[owner]]
@@ -55,12 +63,13 @@ class View:
 class Memory:
     """Holds the current view. Readers take `view`, an atomic reference; the methods are the writer's."""
 
-    def __init__(self, dim: int, expected: int = 0) -> None:
+    def __init__(self, dim: int, expected: int = 0, dtype: np.dtype[np.floating[Any]] = FLOAT32) -> None:
         self.view = View((), 0)
-        self._dim = dim
+        self._dim, self._dtype = dim, dtype
         self._expected = expected  # rows to come at opening: full segments at once
         self._buffer: Buffer | None = None  # its segment, once it has rows, is the view's last
         self._spare: Buffer | None = None
+        self._frozen = 0  # unsealed segments of rows up to this one keep as they are, but for their masks
 
     def reserve(self, count: int) -> None:
         """Finds the memory for so many rows now, so that running out of it cannot come after the commit."""
@@ -68,7 +77,7 @@ class Memory:
         if missing > (self._spare.capacity if self._spare else 0):
             # Grows as the collection does: small ones stay small, large ones have few segments.
             usual = min(max(MIN_ROWS, self.view.count, self._expected), segment_rows(self._dim))
-            self._spare = Buffer(max(missing, usual), self._dim)
+            self._spare = Buffer(max(missing, usual), self._dim, self._dtype)
 
     def apply(self, batches: Sequence[Rows], dead_K: NDArray[np.int64]) -> None:
         """Appends rows, marks the ascending `dead_K` as dead, and publishes both at once."""
@@ -84,11 +93,11 @@ class Memory:
         self,
         segments: list[Segment],
         row_ids: NDArray[np.int64],
-        vectors: NDArray[np.float32],
+        vectors: Vectors,
     ) -> int:
         """The number of rows that fitted into the current buffer."""
         if self._buffer is None or not self._buffer.room:
-            self._buffer, self._spare = self._spare or Buffer(MIN_ROWS, self._dim), None
+            self._buffer, self._spare = self._spare or Buffer(MIN_ROWS, self._dim, self._dtype), None
         buffer = self._buffer
         previous = segments.pop() if buffer.used else None
         taken = min(len(row_ids), buffer.room)
@@ -97,18 +106,21 @@ class Memory:
         return taken
 
     def compact(self) -> NDArray[np.int64]:
-        """Rebuilds one wasteful segment without its dead rows, publishes, and returns the row ids it dropped.
+        """Rebuilds one wasteful unsealed segment without its dead rows, publishes, returns the rows dropped.
 
         None dropped means that no segment is wasteful. A small left neighbour is merged in, so that churn on
         few ids does not leave a trail of small segments.
         """
         segments = list(self.view.segments)
-        index = next((index for index, segment in enumerate(segments) if segment.wasteful), None)
+        loose = [segment.sealed is None and self._is_open(segment) for segment in segments]
+        wasteful = (n for n, segment in enumerate(segments) if loose[n] and segment.wasteful)
+        index = next(wasteful, None)
         if index is None:
             return np.empty(0, np.int64)
         full = segment_rows(self._dim)
         start = index
-        if index and segments[index - 1].live_count + segments[index].live_count <= full:
+        both = segments[index - 1].live_count + segments[index].live_count
+        if index and loose[index - 1] and both <= full:
             start -= 1
         old = segments[start : index + 1]
         if index == len(segments) - 1:
@@ -117,3 +129,44 @@ class Memory:
         segments[start : index + 1] = [kept] if len(kept) else []
         self.view = View(tuple(segments), self.view.generation + 1)
         return np.concatenate([segment.dead_rows for segment in old])
+
+    def _is_open(self, segment: Segment) -> bool:
+        return len(segment) > 0 and int(segment.row_ids_N[0]) > self._frozen
+
+    def freeze(self) -> View:
+        """The view, whose segments stay as they are, but for their masks, until `thaw` or `exchange`."""
+        self._buffer = None  # rows to come go to a new segment
+        if self.view.segments:
+            self._frozen = int(self.view.segments[-1].row_ids_N[-1])
+        return self.view
+
+    def thaw(self) -> None:
+        """Ends what `freeze` began."""
+        self._frozen = 0
+
+    def append(self, segment: Segment) -> None:
+        """Publishes a segment of later rows than any so far."""
+        self._buffer = None
+        self.view = View((*self.view.segments, segment), self.view.generation)
+
+    def exchange(self, first_row: int, last_row: int, new: Segment | None) -> None:
+        """Publishes `new` in place of the segments within these row ids; what died meanwhile is dead in it."""
+        segments = self.view.segments
+        inside = [
+            len(s) > 0 and first_row <= s.row_ids_N[0] and s.row_ids_N[-1] <= last_row for s in segments
+        ]
+        start = inside.index(True)
+        old = segments[start : start + sum(inside)]
+        kept = [] if new is None else [new.without(np.concatenate([segment.dead_rows for segment in old]))]
+        rest = segments[start + len(old) :]
+        self.view = View((*segments[:start], *kept, *rest), self.view.generation + 1)
+
+    def retune(self, segment_id: int, parameters: Mapping[str, int]) -> None:
+        """Publishes other search parameters for one sealed segment."""
+
+        def tuned(segment: Segment) -> Segment:
+            if segment.sealed is None or segment.sealed.segment_id != segment_id:
+                return segment
+            return replace(segment, sealed=replace(segment.sealed, parameters=parameters))
+
+        self.view = View(tuple(map(tuned, self.view.segments)), self.view.generation)

@@ -86,7 +86,7 @@ def test_near_equal_scores_beyond_faiss_slack_are_not_cut(collection, unit, brut
     expected = brute_force(asked, vectors, 5)
     check(collection.search(asked, 5), expected, [f"id{n}" for n in range(300)])
     view = collection._memory.view
-    assert scan._scan_faiss(view, [None], asked, 5) is None  # FAISS saw that it could not tell
+    assert scan._scan_faiss(scan.parts(view, None), asked, 5) is None  # FAISS saw that it could not tell
 
 
 def test_control_faiss_alone_orders_ties_otherwise(unit, brute_force):

@@ -1,0 +1,162 @@
+"""Opening: the rows of a collection in memory, from sealed segments where they are sound, else from SQLite.
+
+A segment's files are derived from the database. One that is missing or damaged, or that twice broke off an
+opening (the process died while loading it), is dropped from the manifest; its rows are read from the database
+and searched exactly until they are sealed again.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PolylensError
+from . import manifest, rows, sealed
+from .database import Database, reported
+from .errors import CollectionBusy, CorruptCollection, StorageFailed, StorageFull
+from .files import Files
+from .manifest import Entry
+from .memory import Memory
+from .schema import Identity
+from .segment import WASTE_ROWS, WASTE_SHARE, Segment
+
+LAST = 2**63 - 1  # beyond every row id
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The searchable rows, and a sentence for each segment that had to be dropped."""
+
+    memory: Memory
+    degraded: list[str]
+
+
+def load(folder: Path, database: Database, files: Files, identity: Identity) -> Loaded:
+    """The live rows; row ids that no segment covers are read block by block."""
+    with reported(database.path):
+        live, all_dead = rows.counts(database.writer)
+    entries, problems = _trusted(database)
+    segments, more = _open_segments(folder, database, files, identity, entries)
+    dead = _without_covered(all_dead, segments)
+    if len(dead) >= WASTE_ROWS and len(dead) > WASTE_SHARE * (live + len(dead)):
+        with contextlib.suppress(StorageFull), database.transaction() as connection:
+            rows.purge(connection, dead)
+    memory = _filled(database, identity, segments, live)
+    memory.apply([], all_dead)
+    if segments and memory.view.count != live:
+        more.append("the segments have other rows than the database")
+        _drop(database, [segment.sealed.segment_id for segment in segments if segment.sealed])
+        memory = _filled(database, identity, [], live)
+    if memory.view.count != live:  # counted in the index of ids
+        raise CorruptCollection(f"{database.path} has {memory.view.count} live rows, its index of ids {live}")
+    _sweep(folder, files, memory)
+    return Loaded(memory, problems + more)
+
+
+def _trusted(database: Database) -> tuple[list[Entry], list[str]]:
+    """The segments worth loading; the others leave the manifest."""
+    with reported(database.path):
+        found = manifest.entries(database.writer)
+    kept: list[Entry] = []
+    problems, bad = [], []
+    for entry in found:
+        if entry.attempts >= manifest.MAX_ATTEMPTS:
+            problems.append(f"segment {entry.segment_id} broke off {entry.attempts} openings: set aside")
+        elif kept and entry.first_row <= kept[-1].last_row:
+            problems.append(f"segment {entry.segment_id} overlaps segment {kept[-1].segment_id}: set aside")
+        else:
+            kept.append(entry)
+            continue
+        bad.append(entry.segment_id)
+    _drop(database, bad)
+    return kept, problems
+
+
+def _drop(database: Database, segment_ids: Sequence[int]) -> None:
+    if segment_ids:
+        with _if_room(), database.transaction() as connection:
+            manifest.remove(connection, segment_ids)
+
+
+def _if_room() -> contextlib.suppress:
+    """What opening notes is only for the next opening: a full disk must not keep anybody from reading."""
+    return contextlib.suppress(StorageFull, CollectionBusy)
+
+
+def _open_segments(
+    folder: Path, database: Database, files: Files, identity: Identity, entries: Sequence[Entry]
+) -> tuple[list[Segment], list[str]]:
+    segments, problems = [], []
+    done: list[int] = []
+    for entry in entries:
+        with _if_room(), database.transaction() as connection:
+            manifest.begin_loading(connection, entry.segment_id, done)
+        try:
+            segments.append(open_segment(folder, files, identity, entry))
+        except (PolylensError, RuntimeError) as error:  # RuntimeError: FAISS
+            problems.append(f"segment {entry.segment_id} was set aside: {error}")
+            _drop(database, [entry.segment_id])
+        done.append(entry.segment_id)
+    if entries:
+        with _if_room(), database.transaction() as connection:
+            manifest.end_loading(connection)
+    return segments, problems
+
+
+def open_segment(folder: Path, files: Files, identity: Identity, entry: Entry) -> Segment:
+    """The segment of verified files, all of whose rows count as live."""
+    path = sealed.rows_path(folder, entry.segment_id)
+    sealed.verify(files, path, entry.rows)
+    found = sealed.map_rows(files, path, entry.count, identity.dim, identity.storage)
+    row_ids = found.row_ids_N
+    if not entry.count or (row_ids[0], row_ids[-1]) != (entry.first_row, entry.last_row):
+        raise CorruptCollection(f"{path} has other row ids than {entry.first_row} to {entry.last_row}")
+    index = None
+    if entry.index_file.size:
+        path = sealed.index_path(folder, entry.segment_id)
+        sealed.verify(files, path, entry.index_file)
+        index = sealed.read_index(files, path, entry.index_file, entry.count)
+    files_of = sealed.Sealed(
+        entry.segment_id, entry.factory, entry.rows, entry.index_file, entry.parameters, index
+    )
+    return Segment(found.vectors_ND, row_ids, None, entry.count, found.max_norm, files_of)
+
+
+def _without_covered(dead_K: NDArray[np.int64], segments: Sequence[Segment]) -> NDArray[np.int64]:
+    """The dead rows that are in no sealed segment, so that nothing needs to know of them."""
+    covered = [segment.row_ids_N[segment.positions(dead_K)] for segment in segments]
+    return np.setdiff1d(dead_K, np.concatenate([dead_K[:0], *covered]), assume_unique=True)
+
+
+def _filled(database: Database, identity: Identity, segments: Sequence[Segment], live: int) -> Memory:
+    """The segments and, between them, the rows that the database alone has."""
+    loose = live - sum(segment.live_count for segment in segments)
+    memory = Memory(identity.dim, max(loose, 0), identity.storage)
+    after = 0
+    try:
+        with reported(database.path):
+            for segment in (*segments, None):
+                until = LAST if segment is None else int(segment.row_ids_N[0]) - 1
+                for block in rows.live_blocks(database.writer, identity.dim, identity.storage, after, until):
+                    memory.apply([block], block[0][:0])
+                if segment is not None:
+                    memory.append(segment)
+                    after = int(segment.row_ids_N[-1])
+    # Of columns that hold what no write of ours put there.
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CorruptCollection(f"{database.path}: {error}") from error
+    return memory
+
+
+def _sweep(folder: Path, files: Files, memory: Memory) -> None:
+    """Removes files that belong to no segment: of seals that did not come to their end."""
+    known = {segment.sealed.segment_id for segment in memory.view.segments if segment.sealed}
+    kept = {path(folder, n).name for n in known for path in (sealed.rows_path, sealed.index_path)}
+    with contextlib.suppress(FileNotFoundError):
+        for path in (folder / sealed.FOLDER).iterdir():
+            if path.name not in kept:
+                with contextlib.suppress(StorageFailed, StorageFull):
+                    files.unlink(path)

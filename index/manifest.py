@@ -1,0 +1,108 @@
+"""Every SQL statement on segments and settings, as functions over a connection."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import apsw
+
+from .errors import CorruptCollection
+from .sealed import Sealed, Stamp
+
+MAX_ATTEMPTS = 2  # openings that a segment may break off
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One segment as the manifest has it."""
+
+    segment_id: int
+    factory: str
+    first_row: int
+    last_row: int
+    count: int
+    rows: Stamp
+    index_file: Stamp
+    parameters: Mapping[str, int]
+    attempts: int
+
+
+def entries(connection: apsw.Connection) -> list[Entry]:
+    """All segments by ascending row ids."""
+    found = connection.execute(
+        """SELECT segment_id, factory, first_row, last_row, count, rows_bytes, rows_crc, index_bytes,
+                  index_crc, parameters, attempts FROM segment ORDER BY first_row"""
+    ).fetchall()
+    return [_entry(cast(tuple[Any, ...], row)) for row in found]
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    segment_id, factory, first, last, count, *stamps, text, attempts = row
+    parameters = json.loads(text)
+    if not isinstance(parameters, dict) or not all(type(value) is int for value in parameters.values()):
+        raise CorruptCollection(
+            f"segment {segment_id} has the parameters {text!r:.200}, expected whole numbers"
+        )
+    return Entry(
+        segment_id, factory, first, last, count, Stamp(*stamps[:2]), Stamp(*stamps[2:]), parameters, attempts
+    )
+
+
+def next_id(connection: apsw.Connection) -> int:
+    """A segment id that was never used."""
+    sql = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'segment'"
+    (last,) = connection.execute(sql).fetchone() or (None,)
+    return 1 + cast(int, last or 0)
+
+
+def replace(
+    connection: apsw.Connection, old: Sequence[int], new: Sealed | None, rows: tuple[int, int], count: int
+) -> None:
+    """Removes the segments `old` and adds one of the row ids first to last; within a transaction."""
+    remove(connection, old)
+    if new is not None:
+        connection.execute(
+            "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            (
+                *(new.segment_id, new.factory, *rows, count, new.rows.size, new.rows.crc),
+                *(new.index_file.size, new.index_file.crc, json.dumps(dict(new.parameters))),
+            ),
+        )
+
+
+def remove(connection: apsw.Connection, segment_ids: Sequence[int]) -> None:
+    """Removes segments; their rows are found in memory again when the collection is opened."""
+    connection.executemany("DELETE FROM segment WHERE segment_id = ?", ((id,) for id in segment_ids))
+
+
+def begin_loading(connection: apsw.Connection, segment_id: int, done: Sequence[int]) -> None:
+    """Counts an opening of one segment and forgets those of the ones that came to their end."""
+    connection.executemany("UPDATE segment SET attempts = 0 WHERE segment_id = ?", ((id,) for id in done))
+    connection.execute("UPDATE segment SET attempts = attempts + 1 WHERE segment_id = ?", (segment_id,))
+
+
+def end_loading(connection: apsw.Connection) -> None:
+    """Forgets all counted openings."""
+    connection.execute("UPDATE segment SET attempts = 0 WHERE attempts <> 0")
+
+
+def tune(connection: apsw.Connection, segment_id: int, parameters: Mapping[str, int]) -> None:
+    """Stores search parameters."""
+    connection.execute(
+        "UPDATE segment SET parameters = ? WHERE segment_id = ?", (json.dumps(dict(parameters)), segment_id)
+    )
+
+
+def setting(connection: apsw.Connection, key: str) -> Any:
+    """The stored value of a setting, None if there is none."""
+    found = connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+    return None if found is None else json.loads(cast(str, found[0]))
+
+
+def store_setting(connection: apsw.Connection, key: str, value: object) -> None:
+    """Stores a setting as JSON."""
+    connection.execute(
+        "INSERT INTO setting VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, json.dumps(value)),
+    )

@@ -58,7 +58,7 @@ def load_into(
 ) -> None:
     """Nothing; the module then holds the weights, each copied alone into the target dtype and device.
 
-    Build the module under `torch.device("meta")`, so that no memory is spent before. Stored names matching a
+    Build the module under `shapes_only()`, so that no memory is spent before. Stored names matching a
     pattern of `ignore` (as in a shell: "clip_projector.*") are skipped, the others go through `rename`. Names
     and shapes must fit exactly, else `BadCheckpoint` lists all that do not and the module is left as it was.
     `dtype` None keeps what is stored. Tied parameters get separate tensors: tie them afterwards.

@@ -23,6 +23,7 @@ from .layers import Layer, RMSNorm
 from .positions import resize_positions
 from .renames import PTH_TO_HUB, back, vision_part
 from .shapes import config_from_shapes
+from .shapes_only import shapes_only
 from .weights import open_weights
 
 
@@ -137,7 +138,7 @@ class InternViT(nn.Module):
             config = config_from_shapes({rename(name): weights.shape(name) for name in weights})
         if image_size is not None:
             replace(config, image_size=image_size)  # refuses a size that does not fit before anything is read
-        with torch.device("meta"):
+        with shapes_only():
             vit = cls(config, attention=attention)
         load_into(vit, weights, rename=rename, ignore=ignore, dtype=dtype, device=device)
         if image_size is not None:

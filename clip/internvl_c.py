@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..backbone.checkpoint import load_into, save_folder
 from ..backbone.device import Placement
+from ..backbone.shapes_only import shapes_only
 from ..backbone.vit import InternViT
 from .attention_pool import AttentionPool
 from .config import InternVLConfig
@@ -69,7 +70,7 @@ class InternVLC(nn.Module):
         `tie_word_embeddings` overrules what the config says; pretrained.py tells how checkpoints differ.
         """
         config, weights = open_checkpoint(source, config, tie_word_embeddings)
-        with torch.device("meta"):
+        with shapes_only():
             model = cls(config, attention=attention)
         weights = without(weights, G_ONLY)
         load_into(model, weights, rename=partial(back, table=C_TO_HUB), dtype=dtype, device=device)

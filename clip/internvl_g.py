@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..backbone.checkpoint import load_into, save_folder
 from ..backbone.device import Placement
+from ..backbone.shapes_only import shapes_only
 from ..errors import InvalidInput
 from .attention_pool import AttentionPool
 from .beam_search import beam_search
@@ -66,7 +67,7 @@ class InternVLG(nn.Module):
     ) -> Self:
         """The model of a full InternVL folder or hub id, in eval mode; arguments as of `InternVLC`."""
         config, weights = open_checkpoint(source, config, tie_word_embeddings)
-        with torch.device("meta"):
+        with shapes_only():
             model = cls(config, attention=attention)
         load_into(model, weights, rename=partial(back, table=G_TO_HUB), dtype=dtype, device=device)
         if config.tie_word_embeddings:

@@ -3,7 +3,6 @@
 Resuming at a step gives exactly the batch it would have had.
 """
 
-import io
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...backbone.pixels import IMAGENET_MEAN, IMAGENET_STD
+from ..images import open_image
 from ..tokenizer import Tokenizer
 from .augment import style_augment
 from .config import TrainConfig
@@ -91,7 +91,7 @@ class BatchMaker:
 
 def decode(encoded: bytes, size: int, random: np.random.Generator) -> Tensor:
     """(3, size, size) float32 in [0, 1]; transparent parts show white, or now and then some light colour."""
-    image = Image.open(io.BytesIO(encoded)).convert("RGBA")
+    image = open_image(encoded).convert("RGBA")
     shade = (255, 255, 255) if random.random() < 0.7 else tuple(int(v) for v in random.integers(200, 256, 3))
     canvas = Image.new("RGBA", image.size, (*shade, 255))
     picture = Image.alpha_composite(canvas, image).convert("RGB")

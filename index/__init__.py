@@ -2,8 +2,10 @@
 
 from .collection import Collection
 from .filters import And, Equal, Exists, Filter, In, Not, Or, Range, from_json
-from .results import Hit, Hits, Record
+from .results import Hit, Hits, Pair, Record
+from .snapshot import Snapshot, restore
 from .store import Entry, Store
+from .verify import Finding, Report, verify
 
 __all__ = [
     "And",
@@ -12,13 +14,19 @@ __all__ = [
     "Equal",
     "Exists",
     "Filter",
+    "Finding",
     "Hit",
     "Hits",
     "In",
     "Not",
     "Or",
+    "Pair",
     "Range",
     "Record",
+    "Report",
+    "Snapshot",
     "Store",
     "from_json",
+    "restore",
+    "verify",
 ]

@@ -11,29 +11,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InvalidInput
-from . import rows, schema, searching, validation
+from . import loading, manifest, policy, rows, schema, searching, validation
 from .changes import Change, digest
-from .database import MIN_FREE, Database, reported
-from .errors import (
-    CollectionExists,
-    CollectionNotFound,
-    CorruptCollection,
-    DimensionMismatch,
-    FingerprintMismatch,
-    StorageFull,
-)
-from .files import Files, Lock
+from .database import DATABASE, MIN_FREE, Database
+from .duplicates import Progress
+from .errors import CollectionExists, CollectionNotFound, DimensionMismatch
+from .faiss_build import Steps
+from .files import LOCK, Files, Lock
 from .filters import Filter, to_sql
-from .memory import Memory
+from .plan import USUAL, Effort
+from .policy import Policy
 from .requests import Request
-from .results import Hits, Record
+from .results import Hits, Pair, Record
 from .schema import Identity
-from .segment import WASTE_ROWS, WASTE_SHARE
+from .sealed import FOLDER as SEGMENTS
+from .sealer import Sealer
+from .sealing import Place, Sealing, silent
+from .snapshot import Snapshot, take
+from .state import CollectionState, state
 from .writer import Writer
 
-DATABASE = "collection.db"
-LOCK = "LOCK"
-CHECK_BYTES = 2 * 2**30  # larger databases are not checked before serving after an unclean stop
 StrPath = str | os.PathLike[str]
 
 
@@ -45,14 +42,27 @@ class Collection:
     opening.
     """
 
-    def __init__(self, path: Path, lock: Lock, database: Database, identity: Identity) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lock: Lock,
+        database: Database,
+        identity: Identity,
+        *,
+        files: Files,
+        background: bool = True,
+    ) -> None:
         """Use `create` or `open`."""
         self.path, self.dim, self.fingerprint = path, identity.dim, identity.fingerprint
         self.metric, self.dtype = identity.metric, identity.dtype
         self._identity, self._storage = identity, identity.storage
         self._lock, self._database = lock, database
-        self._memory = _load(database, identity)
+        loaded = loading.load(Place(path, files, database, identity))
+        self._memory, self._degraded, self._policy = loaded.memory, loaded.degraded, loaded.policy
         self._writer = Writer(database, self._memory)
+        self._sealing = Sealing(Place(path, files, database, identity), self._memory, self._writer)
+        self._sealer = Sealer(self._sealing, self._memory, lambda: self._policy) if background else None
+        self._nudge()
 
     @classmethod
     def create(
@@ -63,6 +73,7 @@ class Collection:
         fingerprint: str,
         metric: str = "cosine",
         dtype: str = "float32",
+        index: str = policy.AUTO,
         exist_ok: bool = False,
         files: Files | None = None,
         min_free: int = MIN_FREE,
@@ -71,6 +82,7 @@ class Collection:
 
         With the metric "cosine" vectors are unit; "inner_product" takes them of any length. With the dtype
         "float16" they are rounded when stored, to half the bytes, and scores are those of what is stored.
+        For `index` see `configure`.
         """
         wanted = Identity(
             validation.whole("dim", dim, 1, validation.MAX_DIM),
@@ -78,26 +90,29 @@ class Collection:
             validation.choice("metric", metric, schema.METRICS),
             validation.choice("dtype", dtype, schema.DTYPES),
         )
+        asked = Policy(index).checked(dim)
         folder, files = Path(path), files or Files()
         files.make_folder(folder)
         strangers = {entry.name for entry in folder.iterdir()} - {
             LOCK,
+            SEGMENTS,
             *(DATABASE + s for s in ("", "-wal", "-shm")),
         }
         if strangers:
             raise CollectionExists(f"{folder} holds other files: {', '.join(sorted(strangers)[:3])}")
         with contextlib.ExitStack() as undo:
-            lock, database, found = _acquire(folder, files, min_free, undo)
+            lock, database, found = loading.acquire(folder, files, min_free, undo)
             if found is None:
                 database.require_space()
                 with database.transaction() as connection:
                     schema.create(connection, wanted)
+                    manifest.store_setting(connection, policy.SETTING, asked.as_json())
                 files.sync_folder(folder)
             elif not exist_ok:
                 raise CollectionExists(f"{folder} is a collection already")
             else:
-                _require(folder, found, wanted.fingerprint, wanted.dim, wanted.metric, wanted.dtype)
-            collection = cls(folder, lock, database, wanted)
+                loading.require(folder, found, wanted.fingerprint, wanted.dim, wanted.metric, wanted.dtype)
+            collection = cls(folder, lock, database, wanted, files=files)
             undo.pop_all()
         return collection
 
@@ -108,21 +123,23 @@ class Collection:
         *,
         fingerprint: str | None = None,
         files: Files | None = None,
+        background: bool = True,
         min_free: int = MIN_FREE,
     ) -> Self:
         """The collection in the folder `path`; refused if a fingerprint is given and it has another.
 
+        Without `background` segments are sealed and merged by `seal` and `compact` only.
         While fewer than `min_free` bytes are free on its disk, it takes no writes but deletions.
         """
-        folder = Path(path)
+        folder, files = Path(path), files or Files()
         if not (folder / DATABASE).is_file():
             raise CollectionNotFound(f"there is no collection in {folder}")
         with contextlib.ExitStack() as undo:
-            lock, database, found = _acquire(folder, files or Files(), min_free, undo)
+            lock, database, found = loading.acquire(folder, files, min_free, undo)
             if found is None:
                 raise CollectionNotFound(f"the collection in {folder} was never completely created")
-            _require(folder, found, fingerprint)
-            collection = cls(folder, lock, database, found)
+            loading.require(folder, found, fingerprint)
+            collection = cls(folder, lock, database, found, files=files, background=background)
             undo.pop_all()
         return collection
 
@@ -130,7 +147,7 @@ class Collection:
         self, fingerprint: str, dim: int | None = None, metric: str | None = None, dtype: str | None = None
     ) -> None:
         """Raises `FingerprintMismatch` unless vectors of this model (and width, ...) belong here."""
-        _require(self.path, self._identity, fingerprint, dim, metric, dtype)
+        loading.require(self.path, self._identity, fingerprint, dim, metric, dtype)
 
     def upsert(
         self,
@@ -182,7 +199,13 @@ class Collection:
             change.request = Request(validation.idempotency_key(key), digest(change))
         elif not change.ids and change.condition is None:
             return 0
-        return self._writer.submit(change).result
+        result = self._writer.submit(change).result
+        self._nudge()
+        return result
+
+    def _nudge(self) -> None:
+        if self._sealer is not None:
+            self._sealer.nudge()
 
     def get(self, ids: Iterable[str], vectors: bool = True) -> list[Record | None]:
         """For each id, in order, its record or None."""
@@ -220,12 +243,15 @@ class Collection:
         filter: Filter | None = None,
         *,
         normalize: bool = False,
+        effort: Effort = USUAL,
         diversity: float = 0.0,
     ) -> list[Hits]:
         """For each query the `k` best items by the metric (fewer if there are fewer) that pass the filter.
 
-        Exact, and independent of batching, deletions and reopening: scores are computed in float64 and
-        rounded to float32, equal ones stand in the order of writing. With a `diversity` above 0, up to 1, the
+        Scores are computed in float64 and rounded to float32, equal ones stand in the order of writing. A
+        search is exact, and independent of batching, deletions and reopening, unless the collection has
+        segments with an index (see `configure`): these are tuned to find 99 of 100; `effort` asks for more,
+        for less, or for an exact search. With a `diversity` above 0, up to 1, the
         hits are chosen from the 4 k + 20 best one by one, for their score less their likeness to those
         chosen before, and stand in the order of that choice.
         """
@@ -233,7 +259,9 @@ class Collection:
         diversity = validation.fraction("diversity", diversity, 0, 1)
         queries = self._queries(vectors_QD, normalize)
         condition = None if filter is None else to_sql(filter)
-        return searching.search(self._database, self._memory, queries, k, condition, diversity=diversity)
+        return searching.search(
+            self._database, self._memory, queries, k, condition, effort=effort, diversity=diversity
+        )
 
     def range_search(
         self,
@@ -255,13 +283,86 @@ class Collection:
         condition = None if filter is None else to_sql(filter)
         return searching.search(self._database, self._memory, queries, limit, condition, threshold=threshold)
 
+    def near_duplicates(
+        self,
+        threshold: float = 0.95,
+        limit: int = 1_000,
+        filter: Filter | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> list[Pair]:
+        """All pairs of items whose cosine is at least the threshold, or the `limit` best of them, best first.
+
+        Every item is compared with every other: twice the items take four times as long. `progress` is
+        called with the share done, from 0 to 1; what it raises ends the work.
+        """
+        return searching.near_duplicates(
+            self._database,
+            self._memory,
+            validation.fraction("threshold", threshold, 0, 1),
+            validation.whole("limit", limit, 1, validation.MAX_PAIRS),
+            None if filter is None else to_sql(filter),
+            normalize=self.metric != "cosine",
+            progress=progress,
+        )
+
     def _queries(self, vectors_QD: ArrayLike, normalize: bool) -> NDArray[np.float32]:
         return validation.vectors(
             vectors_QD, dim=self.dim, limit=validation.MAX_QUERIES, normalize=normalize, metric=self.metric
         )
 
+    def seal(self, progress: Steps = silent) -> int:
+        """The number of rows sealed now, in this thread: all that were in no segment's file."""
+        sealed = self._sealing.seal(self._policy, progress)
+        self._degraded.clear()
+        return sealed
+
+    def compact(self, progress: Steps = silent) -> int:
+        """The number of dead rows dropped; what is left is one sealed segment of the configured kind."""
+        dropped = self._sealing.compact(self._policy, progress)
+        self._degraded.clear()
+        return dropped
+
+    def configure(
+        self,
+        index: str = policy.AUTO,
+        *,
+        memory_bytes: int | None = None,
+        latency_ms: float | None = None,
+    ) -> None:
+        """Stores which index sealed segments get: a FAISS factory string, or "auto" with two aims.
+
+        "Flat", "SQfp16", "HNSW32", "IVF1024,Flat", "IVF4096,SQ8" and "OPQ64,IVF4096,PQ64" are examples.
+        Segments too small for the index stay "Flat", which is exact. Existing segments change in the
+        background, or with `compact`. For "auto", `memory_bytes` limits what the indexes hold in memory, and
+        `latency_ms` is what a single query may take.
+        """
+        wanted = Policy(index, memory_bytes, latency_ms).checked(self.dim)
+        with self._writer.exclusive(), self._writer.transaction() as connection:
+            manifest.store_setting(connection, policy.SETTING, wanted.as_json())
+        self._policy = wanted
+        self._nudge()
+
+    def info(self) -> CollectionState:
+        """What the collection consists of right now."""
+        problem = [self._sealer.problem] if self._sealer is not None and self._sealer.problem else []
+        view, degraded = self._memory.view, self._degraded + problem
+        return state(self.path, self._identity, view, self._policy.index, degraded)
+
+    def snapshot(self, path: StrPath) -> Snapshot:
+        """Writes what the collection holds now to one new file; searches and writes go on meanwhile.
+
+        `polylens.index.restore` makes a collection of it again.
+        """
+        return take(self._database, Path(path))
+
     def close(self) -> None:
-        """Lets running writes finish and releases the collection; calling it again does nothing."""
+        """Lets running writes finish and releases the collection; calling it again does nothing.
+
+        A segment that is being built in the background is given up.
+        """
+        if self._sealer is not None:
+            self._sealer.stop()
         healthy = self._writer.close()
         if healthy is None:
             return
@@ -280,62 +381,3 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"<Collection {self.path} of {self.count()} vectors of width {self.dim}>"
-
-
-def _acquire(
-    folder: Path, files: Files, min_free: int, undo: contextlib.ExitStack
-) -> tuple[Lock, Database, Identity | None]:
-    """The folder's lock and database, released by `undo`, and the identity; None if still to be created."""
-    lock = files.lock(folder / LOCK)
-    undo.callback(lock.release, clean=not lock.unclean)  # what did not open is to be checked again
-    database = Database(folder / DATABASE, files, min_free=min_free)
-    undo.callback(database.close)
-    if lock.unclean and database.path.stat().st_size <= CHECK_BYTES:
-        database.check()
-    with reported(database.path):
-        outdated = schema.outdated(database.writer)
-    if outdated:
-        with database.transaction() as connection:
-            schema.migrate(connection)
-    with reported(database.path):
-        return lock, database, schema.identity(database.writer)
-
-
-def _require(
-    folder: Path,
-    found: Identity,
-    fingerprint: str | None,
-    dim: int | None = None,
-    metric: str | None = None,
-    dtype: str | None = None,
-) -> None:
-    if fingerprint is not None and fingerprint != found.fingerprint:
-        raise FingerprintMismatch(f"{folder} was filled by model {found.fingerprint}, not by {fingerprint}")
-    if dim is not None and dim != found.dim:
-        raise DimensionMismatch(f"{folder} holds vectors of width {found.dim}, not {dim}")
-    for name, wanted, got in (("metric", metric, found.metric), ("dtype", dtype, found.dtype)):
-        if wanted is not None and wanted != got:
-            raise CollectionExists(f"{folder} has the {name} {got}, not {wanted}")
-
-
-def _load(database: Database, identity: Identity) -> Memory:
-    """The live rows in memory, read block by block."""
-    with reported(database.path):
-        live, dead = rows.counts(database.writer)
-    if len(dead) >= WASTE_ROWS and len(dead) > WASTE_SHARE * (live + len(dead)):
-        with contextlib.suppress(StorageFull), database.transaction() as connection:
-            rows.purge(connection, dead)
-    memory = Memory(identity.dim, live, identity.storage.newbyteorder("="))
-    try:
-        with reported(database.path):
-            for block in rows.live_blocks(database.writer, identity.dim, identity.storage):
-                memory.apply([block], dead[:0])
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-    ) as error:  # of columns that hold what no write of ours put there
-        raise CorruptCollection(f"{database.path}: {error}") from error
-    if memory.view.count != live:  # counted in the index of ids
-        raise CorruptCollection(f"{database.path} has {memory.view.count} live rows, its index of ids {live}")
-    return memory

@@ -4,9 +4,8 @@ Key, digest and answer are stored in the transaction of the write itself, so tha
 the write is. A write that was refused leaves no key.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic, time
 from typing import cast
 
 import apsw
@@ -21,18 +20,12 @@ PURGED = 1_000  # keys forgotten per write: bounds what one caller pays for
 class Clock:
     """Whole seconds since 1970 that neither jump nor go back, whatever is done to the computer's clock."""
 
-    def __init__(
-        self,
-        earliest: int,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._monotonic = monotonic
-        self._start = max(earliest, int(wall())) - monotonic()
+    def __init__(self, earliest: int) -> None:
+        self._start = max(earliest, int(time())) - monotonic()
 
     def now(self) -> int:
         """The time by the computer's clock when this object was made, and what has passed since then."""
-        return int(self._start + self._monotonic())
+        return int(self._start + monotonic())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ Metadata = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One found item; `score` is the cosine in [-1, 1]."""
+    """One found item; `score` is the cosine in [-1, 1], or the inner product."""
 
     id: str
     score: float
@@ -35,6 +35,15 @@ class Hits:
 
     def __iter__(self) -> Iterator[Hit]:
         return (self[rank] for rank in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two items that are nearly the same; `id_a` was written before `id_b`, `score` is their cosine."""
+
+    id_a: str
+    id_b: str
+    score: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ranking, rows, scan
+from . import approximate, duplicates, ranking, rows
 from .database import Database
+from .duplicates import Progress
 from .errors import CorruptCollection
 from .filters import Sql
 from .memory import Memory, View
-from .results import Hits
+from .plan import USUAL, Effort
+from .results import Hits, Pair
 from .scan import Ranked
+
+EXACT = Effort(exact=True)
 
 
 def search(
@@ -26,14 +30,17 @@ def search(
     condition: Sql | None,
     *,
     threshold: float | None = None,
+    effort: Effort = USUAL,
     diversity: float = 0.0,
 ) -> list[Hits]:
     """For each query the `k` best items that pass the condition and, if one is given, reach the threshold."""
     pool = ranking.pool(k) if diversity else k
+    if threshold is not None:
+        effort = EXACT
     while True:
         view = memory.view
         allowed = matching(database, condition)
-        ranked = scan.search(view, queries_QD, pool, allowed)
+        ranked = approximate.search(view, queries_QD, pool, allowed, effort)
         if threshold is not None:
             ranked = ranking.reaching(ranked, threshold)
         if diversity:
@@ -41,6 +48,26 @@ def search(
         found = items(database, view.row_ids(ranked[0]))
         if memory.view.generation == view.generation:  # else dead rows of our view may have left the database
             return _hits(database, ranked, view, found)
+
+
+def near_duplicates(
+    database: Database,
+    memory: Memory,
+    threshold: float,
+    limit: int,
+    condition: Sql | None,
+    *,
+    normalize: bool,
+    progress: Progress | None,
+) -> list[Pair]:
+    """The best pairs of items that pass the condition, without those deleted while it looked."""
+    view = memory.view
+    allowed = matching(database, condition)
+    found = duplicates.near(view, allowed, threshold, limit, normalize=normalize, progress=progress)
+    rows_a, rows_b = view.row_ids(found[0]), view.row_ids(found[1])
+    named = items(database, np.concatenate([rows_a, rows_b]))
+    triples = zip(rows_a.tolist(), rows_b.tolist(), found[2].tolist(), strict=True)
+    return [Pair(named[a][0], named[b][0], score) for a, b, score in triples if a in named and b in named]
 
 
 def matching(database: Database, condition: Sql | None) -> NDArray[np.int64] | None:

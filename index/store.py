@@ -10,9 +10,18 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import PolylensError
-from .collection import DATABASE, LOCK, Collection, StrPath
-from .errors import CollectionExists, CollectionNotFound, InvalidName, StorageFailed, again
-from .files import Files
+from .aliases import Aliases
+from .collection import Collection, StrPath
+from .database import DATABASE
+from .errors import (
+    CollectionAliased,
+    CollectionExists,
+    CollectionNotFound,
+    InvalidName,
+    StorageFailed,
+    again,
+)
+from .files import LOCK, Files
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TRASH = ".trash-"
@@ -36,30 +45,53 @@ class Store:
         self._open: dict[str, Collection] = {}
         self._errors: dict[str, PolylensError] = {}
         self._lock = threading.RLock()
+        self._aliases = Aliases(self.root, self._files)
         self._files.make_folder(self.root)
         for trash in self.root.glob(f"{TRASH}*"):  # a drop that did not come to its end
             self._files.remove_folder(trash)
 
-    def create(self, name: str, *, dim: int, fingerprint: str, exist_ok: bool = False) -> Collection:
-        """A new, empty collection; with `exist_ok` also an existing one of the same width and model."""
+    def create(
+        self,
+        name: str,
+        *,
+        dim: int,
+        fingerprint: str,
+        metric: str = "cosine",
+        dtype: str = "float32",
+        exist_ok: bool = False,
+    ) -> Collection:
+        """A new, empty collection; with `exist_ok` also an existing one for the same vectors."""
         path = self._path(name)
         with self._lock:
-            if name in self._open and not exist_ok:
-                raise CollectionExists(f"there is a collection {name!r} already")
-            if name in self._open:
-                self._open[name].require(fingerprint, dim)
-                return self._open[name]
+            alias = None if self._is_collection(name) else self._aliases.read().get(name)
+            if (name in self._open or alias) and not exist_ok:
+                what = f"an alias of {alias!r}" if alias else "a collection"
+                raise CollectionExists(f"there is {what} {name!r} already")
+            if name in self._open or alias:
+                collection = self.open(name)
+                collection.require(fingerprint, dim, metric, dtype)
+                return collection
             collection = Collection.create(
-                path, dim=dim, fingerprint=fingerprint, exist_ok=exist_ok, files=self._files
+                path,
+                dim=dim,
+                fingerprint=fingerprint,
+                metric=metric,
+                dtype=dtype,
+                exist_ok=exist_ok,
+                files=self._files,
             )
             self._errors.pop(name, None)
             self._open[name] = collection
             return collection
 
     def open(self, name: str, *, fingerprint: str | None = None) -> Collection:
-        """The collection, opened if it was not; refused if a fingerprint is given and it has another."""
-        path = self._path(name)
+        """The collection of this name or alias, opened if it was not.
+
+        Refused if a fingerprint is given and it has another.
+        """
         with self._lock:
+            name = self._resolved(name)
+            path = self._path(name)
             if name not in self._open:
                 try:
                     self._open[name] = Collection.open(path, files=self._files)
@@ -83,9 +115,12 @@ class Store:
             return self.list()
 
     def get(self, name: str) -> Collection:
-        """The open collection; the error that opening it met; or `CollectionNotFound`."""
-        self._path(name)
+        """The open collection of this name or alias, or the error that opening it met.
+
+        `CollectionNotFound` if neither was tried.
+        """
         with self._lock:
+            name = self._resolved(name)
             if name in self._open:
                 return self._open[name]
             if name in self._errors:
@@ -99,11 +134,19 @@ class Store:
             return tuple(Entry(name, self._open.get(name), self._errors.get(name)) for name in names)
 
     def drop(self, name: str) -> None:
-        """Deletes the collection and all that is in it, for good, even one that cannot be opened."""
+        """Deletes the collection and all that is in it, for good, even one that cannot be opened.
+
+        Refused while an alias points to it.
+        """
         path = self._path(name)
         with self._lock:
-            if not (path / DATABASE).is_file():
+            aliases = self._aliases.read()
+            if not self._is_collection(name) and name in aliases:
+                raise CollectionAliased(f"{name!r} is an alias of {aliases[name]!r}, expected a collection")
+            if not self._is_collection(name):
                 raise CollectionNotFound(f"there is no collection {name!r}")
+            if pointing := sorted(alias for alias, target in aliases.items() if target == name):
+                raise CollectionAliased(f"collection {name!r} has aliases: {', '.join(pointing)}")
             collection = self._open.pop(name, None)
             if collection is not None:
                 collection.close()
@@ -115,6 +158,45 @@ class Store:
                 lock.release()
             self._errors.pop(name, None)
             self._files.remove_folder(trash)
+
+    def alias(self, name: str, target: str) -> None:
+        """Makes `name` a second name of the collection `target`, in one step if it was one of another."""
+        self._path(name)
+        self._path(target)
+        with self._lock:
+            if self._is_collection(name) or name in self._open:
+                raise CollectionExists(f"there is a collection {name!r} already, expected a new name")
+            if not self._is_collection(target):
+                if target in self._aliases.read():
+                    raise CollectionAliased(f"{target!r} is an alias itself, expected a collection")
+                raise CollectionNotFound(f"there is no collection {target!r}")
+            self._aliases.write({name: target})
+
+    def unalias(self, name: str) -> None:
+        """Removes the alias; its collection stays."""
+        self._path(name)
+        with self._lock:
+            if name not in self._aliases.read():
+                raise CollectionNotFound(f"there is no alias {name!r}")
+            self._aliases.write({name: None})
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+        with self._lock:
+            return self._aliases.read()
+
+    def _is_collection(self, name: str) -> bool:
+        return (self._path(name) / DATABASE).is_file()
+
+    def _resolved(self, name: str) -> str:
+        """The name of the collection, which an alias may have been given for."""
+        self._path(name)
+        if name in self._open or name in self._errors or self._is_collection(name):
+            return name
+        target = self._aliases.read().get(name, name)
+        if target != name and not self._is_collection(target):
+            raise CollectionNotFound(f"alias {name!r} points to collection {target!r}, which is not there")
+        return target
 
     def close(self) -> None:
         """Closes every collection."""

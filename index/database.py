@@ -23,6 +23,7 @@ from .errors import (
 )
 from .files import Files
 
+DATABASE = "collection.db"  # the name of the file in a collection's folder
 MINIMUM_SQLITE = (3, 51, 3)  # earlier ones can corrupt a database when its WAL is reset: sqlite.org/wal.html
 IDLE_READERS = 8
 PAGE_BYTES = 16_384  # packs vectors of common widths well; 4 KiB pages waste half at width 512
@@ -78,7 +79,7 @@ class Database:
 
     def __init__(self, path: Path, files: Files | None = None, *, min_free: int = MIN_FREE) -> None:
         check_sqlite(apsw.sqlite_lib_version())
-        self.path, self._files, self._min_free = path, files or Files(), min_free
+        self.path, self.files, self.min_free = path, files or Files(), min_free
         self._idle: list[apsw.Connection] = []
         self._guard = threading.Lock()
         self._closed = False
@@ -94,7 +95,7 @@ class Database:
         self.writer.set_wal_hook(self._count_wal)
 
     def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._files.vfs)
+        connection = apsw.Connection(str(self.path), flags=flags, vfs=self.files.vfs)
         connection.set_busy_timeout(5_000)
         return connection
 
@@ -104,11 +105,11 @@ class Database:
 
     def require_space(self, planned: int = 0) -> None:
         """Raises `StorageFull` unless the disk keeps its reserve after so many more bytes."""
-        free = self._files.free_space(self.path.parent)
-        if free < self._min_free + planned:
+        free = self.files.free_space(self.path.parent)
+        if free < self.min_free + planned:
             raise StorageFull(
                 f"{self.path.parent}: {free:,} bytes are free on the disk, expected at least"
-                f" {self._min_free + planned:,}; writing goes on when there is room"
+                f" {self.min_free + planned:,}; writing goes on when there is room"
             )
 
     @contextmanager

@@ -15,6 +15,7 @@ from typing import Self
 
 from .errors import CollectionBusy, StorageFailed, StorageFull
 
+LOCK = "LOCK"  # the name of the lock file in a collection's folder
 READ_BLOCK = 2**20
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

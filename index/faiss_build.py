@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .faiss_index import FaissIndex, empty, faiss, innermost, with_gpu
 
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much; may raise to stop
+Steps = Callable[[str, int, int], None]  # what is done, how much of it, of how much; may raise to stop
 SEED = 20_250
 POINTS_PER_LIST = 64  # FAISS warns below 39 and uses at most 256
 CODE_POINTS = 32_768  # for product quantisers (256 centroids each) and rotations
@@ -39,8 +39,9 @@ def sample_rows(factory: str, dim: int, rows: int) -> NDArray[np.int64]:
 def fewest_rows(factory: str, dim: int) -> int:
     """The fewest rows from which such an index can be trained."""
     index = empty(factory, dim)
-    needed = MIN_POINTS_PER_LIST * getattr(innermost(index), "nlist", 1)
-    return max(needed, 0 if index.is_trained else MIN_POINTS_PER_LIST * 256 if "PQ" in factory else 1)
+    inner = innermost(index)
+    codes = int(inner.pq.ksub) if hasattr(inner, "pq") else 1
+    return 1 if index.is_trained else MIN_POINTS_PER_LIST * max(codes, getattr(inner, "nlist", 1))
 
 
 def build(
@@ -49,7 +50,7 @@ def build(
     rows: int,
     sample_TD: NDArray[np.float32],
     blocks: Iterable[NDArray[np.float32]],
-    progress: Progress,
+    progress: Steps,
 ) -> FaissIndex:
     """The index of the rows of all blocks, in their order."""
     index = empty(factory, dim)
@@ -63,7 +64,7 @@ def build(
     return with_gpu(index)
 
 
-def _train(index: Any, sample_TD: NDArray[np.float32], progress: Progress) -> None:
+def _train(index: Any, sample_TD: NDArray[np.float32], progress: Steps) -> None:
     inner = innermost(index)
     if inner is not index:
         for n in range(index.chain.size()):
@@ -80,7 +81,7 @@ def _train(index: Any, sample_TD: NDArray[np.float32], progress: Progress) -> No
     index.is_trained = True
 
 
-def _train_lists(ivf: Any, sample_TD: NDArray[np.float32], progress: Progress) -> None:
+def _train_lists(ivf: Any, sample_TD: NDArray[np.float32], progress: Steps) -> None:
     """k-means, one iteration at a time, so that it can be stopped."""
     parameters = faiss.ClusteringParameters()
     parameters.niter, parameters.seed, parameters.spherical = 1, SEED, ivf.cp.spherical

@@ -48,7 +48,7 @@ class FaissIndex:
     """A finished index, optionally with a copy on a GPU for searches without a selection."""
 
     def __init__(self, index: Any, copy: Any = None, resources: Any = None) -> None:
-        self._index = faiss.downcast_index(index)
+        self._index = index  # which owns what `innermost` gives
         self._inner = innermost(self._index)
         self._copy, self._copy_turn = copy, threading.Lock()
         self._resources = resources  # of the GPU: to outlive the copy
@@ -131,7 +131,7 @@ def with_gpu(index: Any) -> FaissIndex:
     Only Flat and IVF have a GPU form that searches like the original. The copy serves searches of all rows:
     selections (filters, deleted rows) stay with the CPU.
     """
-    inner = innermost(faiss.downcast_index(index))
+    inner = innermost(index)
     gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
     if not gpus or not isinstance(inner, faiss.IndexFlat | faiss.IndexIVF):
         return FaissIndex(index)
@@ -167,7 +167,7 @@ def empty(factory: str, dim: int) -> Any:
     if not isinstance(factory, str) or not 0 < len(factory) <= MAX_FACTORY or not factory.isascii():
         raise InvalidInput(f"index is {factory!r:.80}, expected a FAISS factory string or 'auto'")
     try:
-        index = faiss.downcast_index(faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT))
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].rpartition("Error: ")[2]
         raise InvalidInput(f"index {factory!r} is none for width {dim}: {reason:.200}") from None

@@ -14,16 +14,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PolylensError
-from . import manifest, rows, sealed
-from .database import Database, reported
-from .errors import CollectionBusy, CorruptCollection, StorageFailed, StorageFull
-from .files import Files
+from . import manifest, policy, rows, schema, sealed
+from .database import DATABASE, Database, reported
+from .errors import (
+    CollectionBusy,
+    CollectionExists,
+    CorruptCollection,
+    DimensionMismatch,
+    FingerprintMismatch,
+    StorageFailed,
+    StorageFull,
+)
+from .files import LOCK, Files, Lock
 from .manifest import Entry
 from .memory import Memory
+from .policy import Policy
 from .schema import Identity
+from .sealing import Place
 from .segment import WASTE_ROWS, WASTE_SHARE, Segment
 
+CHECK_BYTES = 2 * 2**30  # larger databases are not checked before serving after an unclean stop
 LAST = 2**63 - 1  # beyond every row id
+
+
+def acquire(
+    folder: Path, files: Files, min_free: int, undo: contextlib.ExitStack
+) -> tuple[Lock, Database, Identity | None]:
+    """The folder's lock and database, released by `undo`, and the identity; None if still to be created."""
+    lock = files.lock(folder / LOCK)
+    undo.callback(lock.release, clean=not lock.unclean)  # what did not open is to be checked again
+    database = Database(folder / DATABASE, files, min_free=min_free)
+    undo.callback(database.close)
+    if lock.unclean and database.path.stat().st_size <= CHECK_BYTES:
+        database.check()
+    with reported(database.path):
+        outdated = schema.outdated(database.writer)
+    if outdated:
+        with database.transaction() as connection:
+            schema.migrate(connection)
+    with reported(database.path):
+        return lock, database, schema.identity(database.writer)
+
+
+def require(
+    folder: Path,
+    found: Identity,
+    fingerprint: str | None,
+    dim: int | None = None,
+    metric: str | None = None,
+    dtype: str | None = None,
+) -> None:
+    if fingerprint is not None and fingerprint != found.fingerprint:
+        raise FingerprintMismatch(f"{folder} was filled by model {found.fingerprint}, not by {fingerprint}")
+    if dim is not None and dim != found.dim:
+        raise DimensionMismatch(f"{folder} holds vectors of width {found.dim}, not {dim}")
+    for name, wanted, got in (("metric", metric, found.metric), ("dtype", dtype, found.dtype)):
+        if wanted is not None and wanted != got:
+            raise CollectionExists(f"{folder} has the {name} {got}, not {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +79,15 @@ class Loaded:
 
     memory: Memory
     degraded: list[str]
+    policy: Policy
 
 
-def load(folder: Path, database: Database, files: Files, identity: Identity) -> Loaded:
+def load(place: Place) -> Loaded:
     """The live rows; row ids that no segment covers are read block by block."""
+    folder, files, database, identity = place.folder, place.files, place.database, place.identity
     with reported(database.path):
         live, all_dead = rows.counts(database.writer)
+        wanted = policy.from_json(manifest.setting(database.writer, policy.SETTING))
     entries, problems = _trusted(database)
     segments, more = _open_segments(folder, database, files, identity, entries)
     dead = _without_covered(all_dead, segments)
@@ -53,7 +103,7 @@ def load(folder: Path, database: Database, files: Files, identity: Identity) -> 
     if memory.view.count != live:  # counted in the index of ids
         raise CorruptCollection(f"{database.path} has {memory.view.count} live rows, its index of ids {live}")
     _sweep(folder, files, memory)
-    return Loaded(memory, problems + more)
+    return Loaded(memory, problems + more, wanted)
 
 
 def _trusted(database: Database) -> tuple[list[Entry], list[str]]:
@@ -134,7 +184,7 @@ def _without_covered(dead_K: NDArray[np.int64], segments: Sequence[Segment]) -> 
 def _filled(database: Database, identity: Identity, segments: Sequence[Segment], live: int) -> Memory:
     """The segments and, between them, the rows that the database alone has."""
     loose = live - sum(segment.live_count for segment in segments)
-    memory = Memory(identity.dim, max(loose, 0), identity.storage)
+    memory = Memory(identity.dim, max(loose, 0), identity.storage.newbyteorder("="))
     after = 0
     try:
         with reported(database.path):

@@ -39,7 +39,7 @@ def entries(connection: apsw.Connection) -> list[Entry]:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     segment_id, factory, first, last, count, *stamps, text, attempts = row
-    parameters = json.loads(text)
+    parameters = _parsed(f"parameters of segment {segment_id}", text)
     if not isinstance(parameters, dict) or not all(type(value) is int for value in parameters.values()):
         raise CorruptCollection(
             f"segment {segment_id} has the parameters {text!r:.200}, expected whole numbers"
@@ -49,6 +49,13 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     )
 
 
+def _parsed(what: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise CorruptCollection(f"damaged {what}: {error}") from error
+
+
 def next_id(connection: apsw.Connection) -> int:
     """A segment id that was never used."""
     sql = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'segment'"
@@ -56,19 +63,15 @@ def next_id(connection: apsw.Connection) -> int:
     return 1 + cast(int, last or 0)
 
 
-def replace(
-    connection: apsw.Connection, old: Sequence[int], new: Sealed | None, rows: tuple[int, int], count: int
-) -> None:
-    """Removes the segments `old` and adds one of the row ids first to last; within a transaction."""
-    remove(connection, old)
-    if new is not None:
-        connection.execute(
-            "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
-            (
-                *(new.segment_id, new.factory, *rows, count, new.rows.size, new.rows.crc),
-                *(new.index_file.size, new.index_file.crc, json.dumps(dict(new.parameters))),
-            ),
-        )
+def add(connection: apsw.Connection, new: Sealed, rows: tuple[int, int], count: int) -> None:
+    """Adds a segment of `count` rows with row ids from the first to the last."""
+    connection.execute(
+        "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        (
+            *(new.segment_id, new.factory, *rows, count, new.rows.size, new.rows.crc),
+            *(new.index_file.size, new.index_file.crc, json.dumps(dict(new.parameters))),
+        ),
+    )
 
 
 def remove(connection: apsw.Connection, segment_ids: Sequence[int]) -> None:
@@ -97,7 +100,7 @@ def tune(connection: apsw.Connection, segment_id: int, parameters: Mapping[str, 
 def setting(connection: apsw.Connection, key: str) -> Any:
     """The stored value of a setting, None if there is none."""
     found = connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
-    return None if found is None else json.loads(cast(str, found[0]))
+    return None if found is None else _parsed(f"setting {key}", cast(str, found[0]))
 
 
 def store_setting(connection: apsw.Connection, key: str, value: object) -> None:

@@ -150,7 +150,7 @@ class Memory:
         self.view = View((*self.view.segments, segment), self.view.generation)
 
     def exchange(self, first_row: int, last_row: int, new: Segment | None) -> None:
-        """Publishes `new` in place of the segments within these row ids; what died meanwhile is dead in it."""
+        """Publishes `new` in place of the segments within these row ids, with what died meanwhile dead."""
         segments = self.view.segments
         inside = [
             len(s) > 0 and first_row <= s.row_ids_N[0] and s.row_ids_N[-1] <= last_row for s in segments

@@ -46,6 +46,11 @@ class Part:
         """The number of rows that count."""
         return len(self.segment) if self.mask is None else int(np.count_nonzero(self.mask))
 
+    @property
+    def bits(self) -> NDArray[np.uint8] | None:
+        """The mask as FAISS's selectors read it."""
+        return None if self.mask is None else np.packbits(self.mask, bitorder="little")
+
 
 def parts(view: View, allowed: NDArray[np.int64] | None) -> list[Part]:
     """All segments of the view; live rows count, and only the allowed ones if given."""

@@ -158,7 +158,7 @@ class Writer:
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        """A transaction of one's own, within `exclusive`; what a failed write does to later ones, this does."""
+        """A transaction of one's own, within `exclusive`; its failure stops writing like a write's."""
         try:
             with self._database.transaction() as connection:
                 yield connection

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import manifest, rows, schema, sealed
 from .database import DATABASE, check_sqlite, reported
-from .errors import CollectionError, CollectionNotFound, UnsupportedFormat
+from .errors import CollectionBusy, CollectionError, CollectionNotFound, StorageFull, UnsupportedFormat
 from .files import LOCK, Files
 from .manifest import Entry
 from .schema import Identity
@@ -95,8 +95,8 @@ def verify(folder: Path, files: Files | None = None, *, segments: bool = True) -
             known = _segment_files(connection, folder) if report.lossless else set()
         if report.lossless:
             _check_names(folder, known, report)
-    except UnsupportedFormat:
-        raise
+    except (UnsupportedFormat, StorageFull, CollectionBusy):
+        raise  # nothing of it was read
     except CollectionError as error:
         report.add("database", str(error))
     finally:

@@ -88,9 +88,12 @@ class Journal:
 
     def rename(self, source: PurePath, target: PurePath) -> None:
         (parent, old), (other, new) = self._place(source), self._place(target)
-        if parent != other:
-            raise ValueError(f"{source} is renamed into another folder, {target}")
-        self._link(parent, (old, None), (new, self._folders[parent][old]))
+        node = self._folders[parent][old]
+        if parent == other:
+            self._link(parent, (old, None), (new, node))
+        else:  # each folder is synced for itself
+            self._link(other, (new, node))
+            self._link(parent, (old, None))
 
     def unlink(self, path: PurePath) -> None:
         parent, name = self._place(path)

@@ -17,7 +17,7 @@ from polylens.index.files import Files
 
 from .faulty import FaultyFiles, KillAt
 from .forked import Forker, Say
-from .script import Session, State, expected, held, kind, states, tidy, write
+from .script import PRODUCERS, Session, State, check_products, expected, held, kind, states, write
 from .sweep import Swept, sweep
 
 THREADS = 2
@@ -57,9 +57,9 @@ def _write_on(say: Say, collection: Collection, thread: int, start: int, hasty: 
             time.sleep(0.003)
         match kind(number):
             case "seal":
-                tidy(collection, "seal")
+                collection.seal()
             case "compact":
-                tidy(collection, "compact")
+                collection.compact()
             case "upsert" | "delete":
                 ids, vectors = write(number, thread)
                 if vectors is None:
@@ -167,3 +167,5 @@ def check_after_kill(folder: Path, number: int, what: object) -> None:
     if state not in (expected(number), expected(number + 1)):
         raise AssertionError(f"{what}: acknowledged {number} operations, found another state")
     session.close()
+    if kind(number) in PRODUCERS:
+        check_products(folder, number)

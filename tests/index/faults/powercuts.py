@@ -16,7 +16,7 @@ from polylens.index.errors import CollectionNotFound
 
 from .disk import Journal, Platter, lay_out
 from .faulty import FaultyFiles, FaultyOutput, Hub
-from .script import Session, degraded, expected, held
+from .script import PRODUCERS, Session, check_products, expected, held, kind
 
 
 @dataclass
@@ -47,12 +47,12 @@ def careless() -> AbstractContextManager[object]:
     return mock.patch.object(database, "_PRAGMAS", pragmas)
 
 
-def record(operations: int, folder: Path, kind: type[FaultyFiles] = FaultyFiles) -> Journal:
+def record(operations: int, folder: Path, files: type[FaultyFiles] = FaultyFiles) -> Journal:
     """The journal of a run of the script in a new folder, acknowledgements included."""
     folder.mkdir()
     journal = Journal(folder)
-    with kind(Hub(journal)) as files:
-        session = Session(folder / "c", files)
+    with files(Hub(journal)) as faulty:
+        session = Session(folder / "c", faulty)
         for number in range(operations):
             session.carry_out(number)
             journal.ack(number)
@@ -76,12 +76,12 @@ def power_cuts(
     operations: int,
     scratch: Path,
     seed: int,
-    kind: type[FaultyFiles] = FaultyFiles,
+    files: type[FaultyFiles] = FaultyFiles,
     pragmas: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Cut:
     """What came of cutting the power of one run at so many moments."""
     with pragmas():
-        journal = record(operations, scratch / "run", kind)
+        journal = record(operations, scratch / "run", files)
     outcome = Cut(calls=len(journal.calls), operations=operations)
     for platter, image in images(journal, cuts, random.Random(seed)):
         folder = scratch / f"cut{outcome.cuts}"
@@ -96,7 +96,7 @@ def _check(folder: Path, acknowledged: int, outcome: Cut) -> None:
     try:
         with Collection.open(folder) as collection:
             state = held(collection)
-            outcome.degraded += bool(degraded(collection))
+            outcome.degraded += bool(collection.info().degraded)
     except CollectionNotFound:
         outcome.before_creation += 1
         if acknowledged:
@@ -107,3 +107,8 @@ def _check(folder: Path, acknowledged: int, outcome: Cut) -> None:
         return
     if state not in (expected(acknowledged), expected(acknowledged + 1)):
         outcome.lost.append(f"{name}: another state")
+    if kind(acknowledged) in PRODUCERS or kind(acknowledged - 1) in PRODUCERS:
+        try:
+            check_products(folder, acknowledged)
+        except (PolylensError, AssertionError) as error:
+            outcome.lost.append(f"{name}: {error!r:.300}")

@@ -10,14 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from polylens.index import Collection
+from polylens.index import Collection, restore
 from polylens.index.files import Files
 
 DIM = 8
+INDEX = "HNSW8"
+PRODUCERS = ("snapshot", "restore")  # the kinds of operations that make something beside the collection
 IDS = 40  # per thread: few, so that most upserts replace
 Item = tuple[bytes, int]  # vector, number of the operation that wrote it (in the metadata)
 State = dict[str, Item]
@@ -42,8 +43,10 @@ def kind(number: int) -> str:
         return "seal"
     if number % 36 == 20:
         return "compact"
-    if number % 36 == 30:
+    if number % 36 == 14:
         return "snapshot"
+    if number % 36 == 15:
+        return "restore"
     if number % 24 == 23:
         return "reopen"
     return "delete" if number % 6 == 5 else "upsert"
@@ -84,12 +87,8 @@ def expected(number: int) -> State:
     return _states[number]
 
 
-def tidy(collection: Collection, name: str, *arguments: object) -> Any:
-    return getattr(collection, name, lambda *_: None)(*arguments)
-
-
 class Session:
-    """Carries the operations out on one collection in `folder`; snapshots go to a file beside it."""
+    """Carries the operations out on one collection; snapshots, and what is restored, lie beside it."""
 
     def __init__(self, folder: Path, files: Files) -> None:
         self.folder, self.files = folder, files
@@ -102,21 +101,26 @@ class Session:
         return self._collection
 
     def open(self) -> None:
-        self._collection = Collection.open(self.folder, files=self.files)
+        self._collection = Collection.open(self.folder, files=self.files, background=False)
 
     def carry_out(self, number: int) -> None:
         match kind(number):
             case "create":
-                self._collection = Collection.create(
-                    self.folder, dim=DIM, fingerprint="f", exist_ok=True, files=self.files
-                )
+                Collection.create(
+                    self.folder, dim=DIM, fingerprint="f", index=INDEX, exist_ok=True, files=self.files
+                ).close()
+                self.open()
             case "seal":
-                tidy(self.collection, "seal")
+                self.collection.seal()
             case "compact":
-                tidy(self.collection, "compact")
+                self.collection.compact()
             case "snapshot":
-                self.snapshot.unlink(missing_ok=True)
-                tidy(self.collection, "snapshot", self.snapshot)
+                self.files.unlink(self.snapshot)
+                self.collection.snapshot(self.snapshot)
+            case "restore":
+                if self.restored.exists():
+                    self.files.remove_folder(self.restored)
+                restore(self.snapshot, self.restored, self.files, trusted=number % 72 < 36)
             case "reopen":
                 self.close()
                 self.open()
@@ -131,9 +135,32 @@ class Session:
     def snapshot(self) -> Path:
         return self.folder.with_suffix(".tar")
 
+    @property
+    def restored(self) -> Path:
+        return self.folder.with_suffix(".restored")
+
     def close(self) -> None:
         if self._collection is not None:
             self._collection.close()
+
+
+def check_products(folder: Path, number: int) -> None:
+    """Raises AssertionError unless what operations before `number` made beside the collection is whole.
+
+    Operation `number` was under way: what it was to replace or make may be there, or not.
+    """
+    session = Session(folder, Files())
+    for product, path in (("snapshot", session.snapshot), ("restore", session.restored)):
+        taken = [n - (product == "restore") for n in range(number + 1) if kind(n) == product]
+        if not path.exists():
+            assert not taken or kind(number) == product, f"{path} is gone"
+            continue
+        source = path
+        if product == "snapshot":
+            source = path.with_suffix(".unpacked")
+            restore(path, source, trusted=True)
+        with Collection.open(source, background=False) as collection:
+            assert held(collection) in [expected(n) for n in taken[-2:]], f"{path} holds another state"
 
 
 def held(collection: Collection) -> State:
@@ -149,8 +176,3 @@ def held(collection: Collection) -> State:
         everything = collection.search(vectors[:1], k=1_000)[0]
         assert sorted(everything.ids) == sorted(ids), "deleted items are found, or stored ones are not"
     return found
-
-
-def degraded(collection: Collection) -> list[str]:
-    """What the collection says is not as it should be."""
-    return tidy(collection, "info").degraded if hasattr(collection, "info") else []

@@ -8,11 +8,10 @@
 They know no transport: the service maps classes to status codes.
 """
 
-from ..errors import InvalidInput, PolylensError
+from ..backbone.errors import InvalidImage
+from ..errors import PolylensError
 
-
-class InvalidImage(InvalidInput):
-    """An image that is unreadable, of a kind not accepted, or too large."""
+__all__ = ["InvalidImage", "UnusableVector"]
 
 
 class UnusableVector(PolylensError):

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..backbone.attention_pool import AttentionPool
 from ..backbone.checkpoint import load_into, save_folder
 from ..backbone.device import Placement
 from ..backbone.shapes_only import shapes_only
 from ..backbone.vit import InternViT
-from .attention_pool import AttentionPool
 from .config import InternVLConfig
 from .masks import text_mask
 from .pretrained import open_checkpoint, without

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..backbone.attention_pool import AttentionPool
 from ..backbone.checkpoint import load_into, save_folder
 from ..backbone.device import Placement
 from ..backbone.shapes_only import shapes_only
 from ..errors import InvalidInput
-from .attention_pool import AttentionPool
 from .beam_search import beam_search
 from .config import InternVLConfig
 from .generate import Decoder, Rules, greedy_search

@@ -2,47 +2,28 @@
 
 import dataclasses
 import json
-import re
 import shutil
 from pathlib import Path
 
 import torch
 
-from ...errors import InvalidInput
-from ...whole import write_whole
+from ...backbone.saved_runs import refuse_others, write_checkpoint
 from ..internvl_c import InternVLC
 from .config import TrainConfig
 from .learner import Learner
-
-KEEP = 2
-
-
-def newest_checkpoint(out: Path) -> Path | None:
-    """The checkpoint of the latest step in a run's folder."""
-    found = [
-        (int(m[1]), p)
-        for p in (out / "checkpoints").glob("*.pt")
-        if (m := re.fullmatch(r"step-(\d+)", p.stem))
-    ]
-    return max(found)[1] if found else None
 
 
 def save_checkpoint(
     out: Path, step: int, learner: Learner, optimizers: list[torch.optim.Optimizer], config: TrainConfig
 ) -> None:
     """Weights, optimiser state and step, on disk before the older ones go."""
-    folder = out / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{step:08d}.pt"
     state = {
         "step": step,
         "learner": learner.state_dict(),
         "optimizers": [o.state_dict() for o in optimizers],
         "run": identity(config),
     }
-    write_whole(final, lambda path: torch.save(state, path), sync=True)
-    for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
-        old.unlink()
+    write_checkpoint(out, step, state)
 
 
 def load_checkpoint(
@@ -50,11 +31,7 @@ def load_checkpoint(
 ) -> int:
     """The step to go on from; weights and optimiser are filled in place."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    before, now = json.loads(state["run"]), json.loads(identity(config))
-    if changed := [name for name in now if before.get(name) != now[name]]:
-        raise InvalidInput(
-            f"the run was started with other settings ({', '.join(changed)}); resume needs the same"
-        )
+    refuse_others(json.loads(state["run"]), json.loads(identity(config)))
     learner.load_state_dict(state["learner"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)

@@ -1,11 +1,10 @@
 """What one training run is: a frozen record read from a TOML file, every field with its meaning."""
 
-import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from ...backbone.saved_runs import read_settings
 from ...errors import InvalidInput
 
 
@@ -76,19 +75,7 @@ class TrainConfig:
     @classmethod
     def from_toml(cls, path: Path, **overrides: Any) -> Self:
         """The run that `path` describes; relative paths in it are taken from the file's own folder."""
-        try:
-            values = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise InvalidInput(f"cannot read the training file {path.name}: {error}") from error
-        known = {field.name for field in dataclasses.fields(cls)}
-        required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING} - {"texts"}
-        if unknown := sorted(set(values) - known):
-            raise InvalidInput(
-                f"{path.name}: unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-            )
-        values = {"texts": None, **values, **{k: v for k, v in overrides.items() if v is not None}}
-        if missing := sorted(required - set(values)):
-            raise InvalidInput(f"{path.name}: settings missing: {', '.join(missing)}")
+        values = {"texts": None, **read_settings(path, cls, overrides, optional=("texts",))}
         for name in ("texts", "model", "tokenizer"):
             if values[name] is not None:
                 values[name] = str(path.parent / values[name])

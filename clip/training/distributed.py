@@ -1,36 +1,10 @@
-"""The little that several processes need: who am I, join, and gather with gradients."""
+"""Rows of all processes, with gradients."""
 
-import os
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class World:
-    """This process among `size` (environment of torchrun; alone without it)."""
-
-    rank: int
-    size: int
-    local_rank: int
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes files and shows progress."""
-        return self.rank == 0
-
-
-def join_world() -> World:
-    """This process's place; under torchrun the process group is set up (NCCL on CUDA, else Gloo)."""
-    world = World(
-        *(int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
-    )
-    if world.size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return world
 
 
 class _Gather(torch.autograd.Function):

@@ -20,17 +20,18 @@ from rich.progress import (
 from torch import Tensor, nn
 
 from ...backbone.device import pick_device
+from ...backbone.saved_runs import newest_checkpoint
+from ...backbone.world import World, join_world, local_device
 from ...errors import InvalidInput
 from ..config import InternVLConfig
 from ..internvl_c import InternVLC
 from ..tokenizer import Tokenizer
 from .bag import start_as_bag
 from .batches import Batch, BatchMaker, prefetch
-from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, save_model
+from .checkpoint import load_checkpoint, save_checkpoint, save_model
 from .config import TrainConfig
 from .curve import draw_curve
 from .data import load_pairs
-from .distributed import World, join_world
 from .learner import Learner, make_optimizers, rate_share
 from .pooling import start_pooling
 from .positions import place_positions
@@ -68,14 +69,6 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
         save_model(out / "model", model, Path(config.tokenizer))
         draw_curve(out / "log.jsonl", out / "loss.png")
     return out / "model"
-
-
-def local_device(world: World) -> torch.device:
-    """The device of this process under torchrun."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.cuda.set_device(world.local_rank)
-    return torch.device("cuda", world.local_rank)
 
 
 def make_model(source: Path) -> InternVLC:

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..backbone.attention import attention
+from .attention import attention
 
 # The original fixes this epsilon in code, whatever the towers use.
 NORM_EPS = 1e-5

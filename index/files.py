@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import io
 import mmap
 import os
 import shutil
@@ -87,6 +86,31 @@ class Output:
         self.close()
 
 
+class _Blocks:
+    """The blocks of a file that is open until they were all read, or nobody wants them any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._descriptor = path, -1
+        with reported(path):
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._descriptor >= 0:
+            with reported(self._path):
+                if block := os.read(self._descriptor, READ_BLOCK):
+                    return block
+            self.__del__()
+        raise StopIteration
+
+    def __del__(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 class Files:
     """The file calls. A folder's entries are durable only once the folder itself is synced."""
 
@@ -98,14 +122,7 @@ class Files:
 
     def read_blocks(self, path: Path) -> Iterator[bytes]:
         """The content, block by block. The file is opened now, so it stays readable if it is unlinked."""
-        with reported(path):
-            file = open(path, "rb", buffering=0)
-        return self._blocks(path, file)
-
-    def _blocks(self, path: Path, file: io.FileIO) -> Iterator[bytes]:
-        with file, reported(path):
-            while block := file.read(READ_BLOCK):
-                yield block
+        return _Blocks(path)
 
     def map(self, path: Path) -> mmap.mmap:
         """The content as read-only memory; it stays readable if the file is unlinked."""

@@ -14,11 +14,14 @@ from ..service.client import TARGET, Client
 from ..service.errors import BatchError
 from ..service.pictures import find_pictures
 from ..service.records import CollectionInfo
+from .collection_tune import tune
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 MOST_FAULTS = 20
+
+app.command()(tune)
 
 Server = Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")]
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]

@@ -29,6 +29,7 @@ from .sealer import Sealer
 from .sealing import Place, Sealing, silent
 from .snapshot import Snapshot, take
 from .state import CollectionState, state
+from .tune import TARGET, Curve
 from .writer import Writer
 
 StrPath = str | os.PathLike[str]
@@ -342,6 +343,24 @@ class Collection:
             manifest.store_setting(connection, policy.SETTING, wanted.as_json())
         self._policy = wanted
         self._nudge()
+
+    def tune(
+        self,
+        vectors_QD: ArrayLike | None = None,
+        *,
+        k: int = 10,
+        target: float = TARGET,
+        store: bool = True,
+        normalize: bool = False,
+    ) -> list[Curve]:
+        """For each segment with an index what its parameters bring, and the cheapest that reach the recall.
+
+        Asks with real queries if given, else with rows. With `store`, searches use what was chosen.
+        """
+        k = validation.whole("k", k, 1, validation.MAX_K)
+        target = validation.fraction("target", target, 0, 1)
+        queries = None if vectors_QD is None else self._queries(vectors_QD, normalize)
+        return self._sealing.tune(queries, k, target, store)
 
     def info(self) -> CollectionState:
         """What the collection consists of right now."""

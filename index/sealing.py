@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import faiss_build, manifest, policy, rows, sealed
+from . import faiss_build, manifest, policy, rows, sealed, tune
 from .database import Database, reported
 from .errors import CollectionBusy, CollectionClosed, StorageFailed, StorageFull
 from .faiss_build import Steps
@@ -24,6 +24,7 @@ from .memory import Memory, View
 from .schema import Identity
 from .sealed import Sealed, Stamp
 from .segment import Segment, Vectors
+from .tune import Curve
 from .writer import Writer
 
 PURGED = 2_048  # dead rows removed from the database per turn of the writer
@@ -87,6 +88,25 @@ class Sealing:
         self.purge(left)
         return dropped + len(left)
 
+    def tune(self, queries_QD: NDArray[np.float32] | None, k: int, target: float, store: bool) -> list[Curve]:
+        """The curve of every segment with an index; with `store` its searches use what was chosen."""
+        curves = []
+        with self._turn:
+            for segment in self._memory.view.segments:
+                if segment.sealed is None or segment.sealed.index is None:
+                    continue
+                asked = tune.sample(segment) if queries_QD is None else tune.Questions(queries_QD, own=False)
+                curves.append(tune.curve(segment, asked, k, target))
+                if store:
+                    self._retune(curves[-1])
+        return curves
+
+    def _retune(self, curve: Curve) -> None:
+        with self._writer.exclusive():
+            with self._writer.transaction() as connection:
+                manifest.tune(connection, curve.segment_id, curve.parameters)
+            self._memory.retune(curve.segment_id, curve.parameters)
+
     def _replace(self, old: tuple[Segment, ...], wanted: policy.Policy, progress: Steps) -> None:
         count = sum(segment.live_count for segment in old)
         segment_id = self._next_id()
@@ -137,11 +157,12 @@ class Sealing:
         stamp = sealed.write_file(files, path, fill)
         mapped = sealed.map_rows(files, path, count, identity.dim, identity.storage)
         new = Segment(mapped.vectors_ND, mapped.row_ids_N, None, count, mapped.max_norm)
-        index, index_stamp = None, NO_FILE
+        index, index_stamp, tuned = None, NO_FILE, dict[str, int]()
         if factory != EXACT:
             index = _built(new, factory, progress)
             index_stamp = sealed.write_file(files, sealed.index_path(folder, segment_id), index.write)
-        of_file = Sealed(segment_id, factory, stamp, index_stamp, {}, index)
+            tuned = tune.parameters(new, index, tune.sample(new), progress=lambda: progress("tuning", 0, 1))
+        of_file = Sealed(segment_id, factory, stamp, index_stamp, tuned, index)
         return Segment(new.vectors_ND, new.row_ids_N, None, count, new.max_norm, of_file)
 
     def _switch(self, old: tuple[Segment, ...], new: Segment | None) -> None:

@@ -2,6 +2,7 @@
 
 from .collection import Collection
 from .filters import And, Equal, Exists, Filter, In, Not, Or, Range, from_json
+from .plan import Effort
 from .results import Hit, Hits, Pair, Record
 from .snapshot import Snapshot, restore
 from .store import Entry, Store
@@ -10,6 +11,7 @@ from .verify import Finding, Report, verify
 __all__ = [
     "And",
     "Collection",
+    "Effort",
     "Entry",
     "Equal",
     "Exists",

@@ -24,7 +24,7 @@ def test_only_the_expected_version_is_replaced(collection, unit):
         VersionConflict, match=f"'a' has version {second}, expected version {first}"
     ) as raised:
         collection.upsert(["a"], unit(1, seed=2), if_version=[first])
-    error = met.value
+    error = raised.value
     assert (error.id, error.current, error.expected) == ("a", second, first)
     assert str(again(error)) == str(error)
     with pytest.raises(VersionConflict, match="expected none"):

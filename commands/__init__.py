@@ -11,8 +11,9 @@ The convention, checked by tests/test_house_cli.py:
 
         @app.callback()
         def collection() -> None:
-            'Look after the collections of a running server.'     (a docstring, in triple double quotes)
+            'Look after collections, on a running server or in a folder.'     (a docstring, in triple quotes)
 
+- A large family may keep commands in modules `commands/<name>_<part>.py`, which `<name>.py` registers.
 - The first line of the docstring of the command (or callback) equals its line in `SUMMARIES` below. The
   docstring of every command that runs something ends with a paragraph of examples, each on a line of its
   own that begins with `polylens <name>`. Typer reads docstrings as rich markup: write `\\[demo]` to show
@@ -31,8 +32,9 @@ SUMMARIES = {
     "demo": "Search a gallery of emoji drawings in many languages, over gRPC.",
     "serve": "Serve a model and its collections over gRPC.",
     "search": "Search a collection of a running server.",
-    "collection": "Look after the collections of a running server.",
+    "collection": "Look after collections, on a running server or in a folder.",
     "evaluate": "Measure a model on a data set.",
     "train": "Train a model.",
+    "segment": "Train and use a model that gives each pixel a class.",
     "info": "Show what a model is: dimension, longest text, fingerprint.",
 }

@@ -1,4 +1,4 @@
-"""`polylens collection`: looks after the collections of a running server."""
+"""`polylens collection`: looks after collections, on a running server or in a folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ from ..service.client import TARGET, Client
 from ..service.errors import BatchError
 from ..service.pictures import find_pictures
 from ..service.records import CollectionInfo
+from .collection_folder import COMMANDS, inspect, is_folder
 from .collection_tune import tune
 
 __all__ = ["app"]
@@ -21,7 +22,8 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 MOST_FAULTS = 20
 
-app.command()(tune)
+for _command in (tune, *COMMANDS):
+    app.command()(_command)
 
 Server = Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")]
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]
@@ -29,7 +31,7 @@ Name = Annotated[str, typer.Argument(help="Name of the collection.")]
 
 @app.callback()
 def collection() -> None:
-    """Look after the collections of a running server."""
+    """Look after collections, on a running server or in a folder."""
 
 
 @app.command()
@@ -57,11 +59,19 @@ def list_(server: Server = TARGET) -> None:
 
 
 @app.command()
-def info(name: Name, server: Server = TARGET) -> None:
-    """Show one collection.
+def info(
+    name: Annotated[str, typer.Argument(help="Its name on the server, or its folder, offline.")],
+    server: Server = TARGET,
+) -> None:
+    """Show one collection: of the server by its name, or the one in a folder.
 
     polylens collection info photos
+
+    polylens collection info ./collections/photos
     """
+    if is_folder(name):
+        inspect(Path(name))
+        return
     with Client(server) as client:
         _show([client.collection(name)])
 

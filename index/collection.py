@@ -375,6 +375,11 @@ class Collection:
         """
         return take(self._database, Path(path))
 
+    def vacuum(self) -> None:
+        """Gives the database's free pages back to the disk; nobody can write meanwhile."""
+        with self._writer.exclusive():
+            self._database.vacuum()
+
     def close(self) -> None:
         """Lets running writes finish and releases the collection; calling it again does nothing.
 

@@ -165,6 +165,13 @@ class Database:
         with contextlib.suppress(StorageFull, CollectionBusy), reported(self.path):
             self.writer.wal_checkpoint(mode=mode)
 
+    def vacuum(self) -> None:
+        """Writes the database anew without its free pages; it needs room for all of it in the log."""
+        self.require_space(2 * self.path.stat().st_size)
+        with reported(self.path):
+            self.writer.execute("VACUUM")
+            self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
     def check(self) -> None:
         """Refuses a database whose structure is damaged."""
         with reported(self.path):

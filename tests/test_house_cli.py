@@ -123,7 +123,8 @@ def test_control_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) 
 
 def test_summaries_cover_the_folder() -> None:
     modules = {file.stem for file in (ROOT / "commands").glob("[!_]*.py")}
-    assert modules == SUMMARIES.keys()
+    parts = {name for name in modules if name.partition("_")[0] in SUMMARIES.keys() - {name}}
+    assert modules - parts == SUMMARIES.keys()
 
 
 @pytest.mark.parametrize("name", SUMMARIES)

@@ -53,7 +53,7 @@ def proposed(part: Part, way: Probe, queries_QD: NDArray[np.float32], k: int) ->
         return scan.candidates([part], queries_QD, k)
     labels_QC = part.segment.sealed.index.search(queries_QD, way.count, part.bits, way.setting)
     known_QC = labels_QC >= 0
-    short_Q = np.flatnonzero(np.count_nonzero(known_QC, axis=1) < min(k, way.count))
+    short_Q = short(known_QC, min(k, way.count))
     if len(short_Q):
         known_QC[short_Q] = False
     query_C, column_C = np.nonzero(known_QC)
@@ -62,6 +62,11 @@ def proposed(part: Part, way: Probe, queries_QD: NDArray[np.float32], k: int) ->
         return found
     query_C, position_C = scan.candidates([part], queries_QD[short_Q], k)
     return _together([found, (short_Q[query_C], position_C)])
+
+
+def short(known_QC: NDArray[np.bool_], needed: int) -> NDArray[np.int64]:
+    """The queries for which an index knew fewer rows than needed."""
+    return np.flatnonzero(np.count_nonzero(known_QC, axis=1) < needed)
 
 
 def _together(found: Sequence[Candidates]) -> Candidates:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..errors import InvalidInput
 from .faiss_index import Kind
 from .segment import Segment
 
@@ -23,6 +24,7 @@ VISITED = 6.0  # cost of a neighbour that a graph looks at: a cache miss
 EXHAUSTIVE = 0.5  # cost of a compressed row
 CHUNK = 200.0  # fixed cost of asking an index
 SPARE = 6  # candidates beyond k where the index orders them right but for rounding
+MAX_EFFORT = 65_536
 NARROW, WIDE = 10, 100  # values of k that the knob was tuned for
 
 
@@ -37,6 +39,11 @@ class Effort:
     exact: bool = False
     nprobe: int | None = None
     ef_search: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("nprobe", self.nprobe), ("ef_search", self.ef_search)):
+            if value is not None and (type(value) is not int or not 0 < value <= MAX_EFFORT):
+                raise InvalidInput(f"{name} is {value!r}, expected 1 to {MAX_EFFORT} or None")
 
 
 USUAL = Effort()
@@ -58,12 +65,17 @@ def probe(segment: Segment, counting: int, queries: int, k: int, effort: Effort)
     kind = sealed.index.kind
     count = candidates(kind, sealed.parameters, k)
     base = _asked(kind, effort) or tuned(kind, sealed.parameters, k)
-    setting = min(kind.top, math.ceil(base * len(segment) / counting))
+    setting = scaled(base, kind, counting / len(segment))
     if kind.links:
         setting = max(setting, count)
     if cost(kind, len(segment), setting) >= scan_cost(len(segment), counting, queries):
         return None
     return Probe(setting, min(count, counting))
+
+
+def scaled(base: int, kind: Kind, share: float) -> int:
+    """The knob's value where only a share of the rows counts: as much more as they are rarer."""
+    return min(kind.top, math.ceil(base / share))
 
 
 def candidates(kind: Kind, parameters: Mapping[str, int], k: int) -> int:

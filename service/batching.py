@@ -147,7 +147,6 @@ class Batcher(Generic[Raw, Ready, Out]):
             await self._solve(jobs[: len(jobs) // 2])
             return await self._solve(jobs[len(jobs) // 2 :])
         run = loop.time() - begun
-        self._admission.pace = run / len(jobs)
         for job, value in zip(jobs, values, strict=True):
             if isinstance(value, Exception):
                 self._fail([job], value)

@@ -6,6 +6,8 @@ PolylensError
 ├── TooLarge              a request or one of its entries is over a limit
 ├── PointNotFound         there is no point of that id
 ├── Overloaded            too much work is waiting; try again later
+├── Unauthenticated       the caller shows no valid token
+├── Forbidden             the caller's token does not allow this
 ├── DeadlineExpired       the time allowed for the request is over
 ├── NotReady              the server is starting or stopping
 ├── CannotListen          the address cannot be served
@@ -44,9 +46,17 @@ class PointNotFound(PolylensError):
 class Overloaded(PolylensError):
     """Too much work is waiting; `retry_after` seconds from now there is likely room."""
 
-    def __init__(self, waiting: int, limit: int, retry_after: float) -> None:
-        super().__init__(f"{waiting} are under way and {limit} may be; try again in {retry_after:.2f} s")
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after:.2f} s")
         self.retry_after = retry_after
+
+
+class Unauthenticated(PolylensError):
+    """The caller shows no valid token."""
+
+
+class Forbidden(PolylensError):
+    """The caller's token does not allow this."""
 
 
 class DeadlineExpired(PolylensError):

@@ -7,9 +7,9 @@ import time
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from .deadline import time_limit
 from .engine import Engine
 from .errors import Overloaded
-from .interceptor import time_limit
 
 logger = logging.getLogger(__name__)
 Status = health_pb2.HealthCheckResponse
@@ -21,6 +21,7 @@ class Health:
     def __init__(self, engine: Engine, names: list[str], every: float = 5.0, patience: float = 10.0) -> None:
         self._engine, self._names = engine, ["", *names]  # "" is the server as a whole
         self._every, self._patience = every, patience
+        self.ready = False
         self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # chosen at import
 
     async def add_to_server(self, server: grpc.aio.Server) -> None:
@@ -51,8 +52,10 @@ class Health:
 
     async def drain(self) -> None:
         """NOT_SERVING from now on."""
+        self.ready = False
         await self._servicer.enter_graceful_shutdown()
 
     async def _set(self, status: int) -> None:
+        self.ready = status == Status.SERVING
         for name in self._names:
             await self._servicer.set(name, status)

@@ -21,6 +21,33 @@ SECONDS = {
     "CollectionService": 60.0,
     "InfoService": 10.0,
 }
+# What the token of a caller must allow. A method that is missing here would need "admin"; a test sees to it
+# that none is.
+SCOPE = {
+    "Search": "read",
+    "BatchSearch": "read",
+    "EmbedTexts": "read",
+    "EmbedImages": "read",
+    "Classify": "read",
+    "GetInfo": "read",
+    "GetCollection": "read",
+    "ListCollections": "read",
+    "GetPoints": "read",
+    "CountPoints": "read",
+    "UpsertPoints": "write",
+    "UpsertPointsStream": "write",
+    "DeletePoints": "write",
+    "CreateCollection": "admin",
+    "DropCollection": "admin",
+}
+# How much of a server the calls of each service may fill: searches find room whatever others do.
+SHARE = {
+    "SearchService": 1.0,
+    "EmbedService": 0.75,
+    "ClassifyService": 0.5,
+    "CollectionService": 0.5,
+    "InfoService": 0.25,
+}
 
 
 def path(method: MethodDescriptor) -> str:

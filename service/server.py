@@ -10,13 +10,18 @@ from contextlib import asynccontextmanager, suppress
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from .access import Access
+from .admission import Gate
 from .engine import Engine
 from .errors import CannotListen
 from .health import Health
 from .interceptor import Interceptor
-from .methods import SECONDS, SERVICES
+from .methods import SECONDS, SERVICES, SHARE
 from .servicer import add_to_server
 from .settings import Limits, Settings
+from .tls import Certificates
+from .tokens import Tokens
+from .web import Backing, Files, Web
 
 MAX_CALLS = 256
 OPTIONS = [
@@ -42,14 +47,12 @@ class Server:
     """Takes the port when it is made, so that a port in use fails before a model is loaded for minutes."""
 
     def __init__(self, settings: Settings) -> None:
-        if not settings.insecure and not is_loopback(settings.host):
-            raise CannotListen(
-                f"{settings.host} can be reached from other machines and nothing is encrypted or checked; "
-                "add --insecure if that is meant"
-            )
-        self._settings = settings
+        _require_safe(settings)
+        self._settings, self._gate = settings, Gate(MAX_CALLS, settings.max_bytes, SHARE)
+        self._access = Access(None if settings.tokens is None else Tokens(settings.tokens))
+        self._certificates = _certificates(settings)
         self._server = grpc.aio.server(
-            interceptors=[Interceptor(MAX_CALLS, SECONDS)],
+            interceptors=[Interceptor(self._gate, SECONDS, self._access)],
             options=OPTIONS,
             maximum_concurrent_rpcs=4 * MAX_CALLS,  # beyond it gRPC says UNAVAILABLE without a word of advice
         )
@@ -57,25 +60,41 @@ class Server:
         if problem := _problem(settings.host, settings.port):
             raise CannotListen(f"cannot listen on {host}:{settings.port}: {problem}")
         try:
-            self.port: int = self._server.add_insecure_port(f"{host}:{settings.port}")
+            self.port: int = self._take(f"{host}:{settings.port}")
         except RuntimeError as error:
             raise CannotListen(
                 f"cannot listen on {host}:{settings.port}: no address of this machine"
             ) from error
         self.address = f"{host}:{self.port}"
+        loopback = is_loopback(settings.host)
+        self.web = (
+            None
+            if settings.http_port is None
+            else Web(settings, loopback=loopback, certificates=self._certificates)
+        )
         self._health: Health | None = None
         self._watch: asyncio.Task[None] | None = None
 
-    async def start(self, engine: Engine) -> None:
-        """Returns when the server answers and a canary has come through."""
+    async def start(self, engine: Engine, pictures: Files | None = None) -> None:
+        """Returns when the server answers and a canary has come through. `pictures` are shown on the page."""
         add_to_server(engine, self._server)
         names = [service.full_name for service in SERVICES]
         self._health = Health(engine, names)
         await self._health.add_to_server(self._server)
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         await self._server.start()
-        await self._health.begin()
+        health = self._health
+        if self.web is not None:
+            await self.web.start(
+                Backing(engine, self._gate, self._access, lambda: health.ready, lambda: b"", pictures)
+            )
+        await health.begin()
         self._watch = asyncio.create_task(self._health.watch())
+
+    def _take(self, address: str) -> int:
+        if self._certificates is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, self._certificates.for_grpc())
 
     async def drain(self) -> None:
         """Tells balancers to look elsewhere, gives them time to, then finishes the calls under way."""
@@ -90,22 +109,48 @@ class Server:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        await self._server.stop(grace_seconds)
+        await asyncio.gather(
+            self._server.stop(grace_seconds), *([] if self.web is None else [self.web.stop(grace_seconds)])
+        )
 
 
 @asynccontextmanager
-async def serving(engine: Engine, server: Server | None = None) -> AsyncIterator[Server]:
+async def serving(
+    engine: Engine, server: Server | None = None, pictures: Files | None = None
+) -> AsyncIterator[Server]:
     """The server, by default one with the engine's settings; both open together and close together."""
     server = server or Server(engine.settings)
     try:
         async with engine:
             try:
-                await server.start(engine)
+                await server.start(engine, pictures)
                 yield server
             finally:
                 await server.drain()
     finally:
         await server.stop(0)  # gives the port back even when nothing was started
+
+
+def _require_safe(settings: Settings) -> None:
+    """Refuses an address that strangers can reach, unless they are kept out or `insecure` lets them in."""
+    if settings.insecure or is_loopback(settings.host):
+        return
+    lacking = []
+    if settings.tls_cert is None:
+        lacking.append("nothing is encrypted (--tls-cert, --tls-key)")
+    if settings.tokens is None and settings.tls_client_ca is None:
+        lacking.append("nobody is asked who they are (--tokens or --tls-client-ca)")
+    if lacking:
+        raise CannotListen(
+            f"{settings.host} can be reached from other machines, and {' and '.join(lacking)}; "
+            "add --insecure if that is meant"
+        )
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 def _problem(host: str, port: int) -> str:

@@ -23,10 +23,10 @@ from ..proto.polylens.v1 import (
 )
 from . import converters as to
 from .checks import blame
+from .deadline import time_limit
 from .encoding import object_from_json
 from .engine import Engine
 from .errors import Overloaded
-from .interceptor import time_limit
 from .methods import SECONDS
 from .records import Embedded, Point, ServerInfo, Upserted
 from .status import faults

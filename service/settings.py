@@ -23,6 +23,14 @@ class Limits:
     max_parts: int = 16
 
 
+LEAST = {
+    "max_batch": 1,
+    "workers": 1,
+    "max_queue": Limits().max_items,
+    "max_bytes": Limits().max_message_bytes,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a server runs; every field is a flag of `polylens serve` and a variable POLYLENS_<FIELD>."""
@@ -32,12 +40,19 @@ class Settings:
     data: Path = Path("polylens-data")
     host: str = "127.0.0.1"
     port: int = 51000
+    http_port: int | None = None
+    pictures: Path | None = None
     insecure: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tokens: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
     max_batch: int = 32
     max_wait_ms: float = 2.0
     max_queue: int = 1024
+    max_bytes: int = 512 << 20
     workers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
     drain_seconds: float = 2.0
     grace_seconds: float = 20.0
@@ -45,9 +60,15 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise InvalidInput(f"port is {self.port}, not from 0 (any free port) to 65535")
-        for name, least in {"max_batch": 1, "workers": 1, "max_queue": Limits().max_items}.items():
+        if self.http_port is not None and not 0 <= self.http_port <= 65535:
+            raise InvalidInput(f"http_port is {self.http_port}, not from 0 (any free port) to 65535")
+        for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not at least {least}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise InvalidInput("tls_cert and tls_key are needed together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise InvalidInput("tls_client_ca needs tls_cert and tls_key")
         for name in ("max_wait_ms", "drain_seconds", "grace_seconds"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not zero or more")

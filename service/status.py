@@ -38,6 +38,8 @@ TABLE: dict[type[BaseException], grpc.StatusCode] = {
     service.TooLarge: Code.RESOURCE_EXHAUSTED,
     service.PointNotFound: Code.NOT_FOUND,
     service.Overloaded: Code.RESOURCE_EXHAUSTED,
+    service.Unauthenticated: Code.UNAUTHENTICATED,
+    service.Forbidden: Code.PERMISSION_DENIED,
     service.DeadlineExpired: Code.DEADLINE_EXCEEDED,
     service.NotReady: Code.UNAVAILABLE,
 }

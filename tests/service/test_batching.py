@@ -236,7 +236,7 @@ async def test_beyond_the_bound_callers_are_refused_at_once_and_told_when_to_ret
         waiting = [asyncio.create_task(batcher.submit(i)) for i in (1, 2, 3)]
         await asyncio.sleep(0)
         begun = time.monotonic()
-        with pytest.raises(Overloaded, match="4 are under way and 4 may be") as refused:
+        with pytest.raises(Overloaded, match="4 entries are under way and 4 may be") as refused:
             await batcher.submit(9)
         with pytest.raises(Overloaded):
             await batcher.submit_all([9])

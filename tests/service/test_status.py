@@ -65,7 +65,7 @@ def test_long_messages_fit_into_headers() -> None:
 
 
 def test_overload_carries_advice_in_both_forms() -> None:
-    code, message, trailers = to_status(service.Overloaded(10, 10, 1.5))
+    code, message, trailers = to_status(service.Overloaded("10 are inside", 1.5))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert dict(trailers)["grpc-retry-pushback-ms"] == "1500"
     status = status_pb2.Status.FromString(dict(trailers)["grpc-status-details-bin"])

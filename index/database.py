@@ -29,6 +29,7 @@ IDLE_READERS = 8
 PAGE_BYTES = 16_384  # packs vectors of common widths well; 4 KiB pages waste half at width 512
 CHECKPOINT_PAGES = 2_048  # 32 MiB of WAL: copy it into the database
 RESTART_PAGES = 16_384  # 256 MiB: readers kept the copying from finishing, so wait for them
+LIMIT_PAGES = 65_536  # 1 GiB: a reader that does not end, so write no more until it does
 # Refuse to write with less free: what the WAL holds was acknowledged, so there must be room to copy it into
 # the database; and SQLite does not meet a full disk half-way.
 MIN_FREE = RESTART_PAGES * PAGE_BYTES
@@ -71,6 +72,8 @@ def reported(path: Path) -> Iterator[None]:
         raise CorruptCollection(f"{path}: {error}") from error
     except apsw.Error as error:
         kind = next((ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs)), StorageFailed)
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+            kind = StorageFull  # no room for the index of the log: the transaction was undone
         raise kind(f"{path}: {error}") from error
 
 
@@ -102,6 +105,17 @@ class Database:
     def _count_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
+
+    def require_room(self) -> None:
+        """Raises `StorageFull` unless disk and log have room for a write; to be called by who writes."""
+        if self._wal_pages >= LIMIT_PAGES:
+            self.checkpoint()
+        if self._wal_pages >= LIMIT_PAGES:
+            raise StorageFull(
+                f"{self.path}-wal holds {self._wal_pages * PAGE_BYTES:,} bytes, which a long read keeps from"
+                " being copied into the database; writing goes on when it ends"
+            )
+        self.require_space()
 
     def require_space(self, planned: int = 0) -> None:
         """Raises `StorageFull` unless the disk keeps its reserve after so many more bytes."""
@@ -164,6 +178,8 @@ class Database:
         mode = apsw.SQLITE_CHECKPOINT_RESTART if waits else apsw.SQLITE_CHECKPOINT_PASSIVE
         with contextlib.suppress(StorageFull, CollectionBusy), reported(self.path):
             self.writer.wal_checkpoint(mode=mode)
+            if waits:
+                self._wal_pages = 0  # the next commit begins the log anew, or says how long it is
 
     def vacuum(self) -> None:
         """Writes the database anew without its free pages; it needs room for all of it in the log."""

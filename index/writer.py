@@ -110,7 +110,7 @@ class Writer:
             raise again(self._refusal)
         rows = sum(len(change.ids) for change in changes if change.vectors_ND is not None)
         if rows:  # deletions, which make room, go on
-            self._database.require_space()
+            self._database.require_room()
         self._memory.reserve(rows)
         try:
             with self._database.transaction() as connection:

@@ -22,6 +22,7 @@ from .errors import (
     again,
 )
 from .files import LOCK, Files
+from .policy import AUTO
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TRASH = ".trash-"
@@ -58,6 +59,7 @@ class Store:
         fingerprint: str,
         metric: str = "cosine",
         dtype: str = "float32",
+        index: str = AUTO,
         exist_ok: bool = False,
     ) -> Collection:
         """A new, empty collection; with `exist_ok` also an existing one for the same vectors."""
@@ -77,6 +79,7 @@ class Store:
                 fingerprint=fingerprint,
                 metric=metric,
                 dtype=dtype,
+                index=index,
                 exist_ok=exist_ok,
                 files=self._files,
             )

@@ -21,6 +21,7 @@ from .batches import Ids, Pixels, ahead, grouped, padded, stacked, tracked
 from .dual_encoder import DualEncoder
 from .errors import UnusableVector
 from .images import ImageSource, open_image
+from .recipe import DECODE_ONLY
 
 Vectors = npt.NDArray[np.float32]
 Prepared = TypeVar("Prepared", Pixels, Ids)
@@ -53,6 +54,14 @@ class Encoder:
     def fingerprint(self) -> str:
         """64 hexadecimal digits that name model, head, preprocessing and tokenizer; see fingerprint.py."""
         return self.model.fingerprint
+
+    @property
+    def recipe(self) -> str:
+        """How a process without this model makes pictures ready for `embed_pixels`; see recipe.py.
+
+        Of a recipe that only decodes, `prepare_image` does the rest.
+        """
+        return getattr(self.model, "recipe", DECODE_ONLY)
 
     def encode_images(self, images: Iterable[ImageSource], *, progress: bool = False) -> Vectors:
         """(N, D) float32, unit rows; the first bad image ends it with an error that names its position."""

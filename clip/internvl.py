@@ -19,6 +19,7 @@ from .config import InternVLConfig
 from .fingerprint import fingerprint
 from .internvl_c import InternVLC
 from .internvl_g import InternVLG
+from .recipe import written
 from .tokenizer import MAX_LENGTH, PREFIX, Tokenizer
 
 HEADS: dict[str, type[InternVLC] | type[InternVLG]] = {"C": InternVLC, "G": InternVLG}
@@ -71,6 +72,11 @@ class InternVL:
             "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
         }
         return fingerprint(open_weights(self.path), spec)
+
+    @property
+    def recipe(self) -> str:
+        """The preprocessing as a text; see recipe.py."""
+        return written(self.preprocess)
 
     def prepare_image(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """pixels_CHW, normalised."""

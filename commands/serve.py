@@ -34,6 +34,14 @@ def serve(
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 is any free one.", envvar="POLYLENS_PORT")
     ] = DEFAULT.port,
+    http_port: Annotated[
+        int | None,
+        typer.Option(help="Port for HTTP and the page; 0 is any free one.", envvar="POLYLENS_HTTP_PORT"),
+    ] = DEFAULT.http_port,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder whose pictures the page may show.", envvar="POLYLENS_PICTURES"),
+    ] = DEFAULT.pictures,
     insecure: Annotated[
         bool,
         typer.Option(
@@ -81,6 +89,8 @@ def serve(
 
     polylens serve --model OpenGVLab/InternVL-14B-224px --data /srv/polylens --device cuda
 
+    polylens serve --http-port 8080 --pictures ~/Pictures
+
     polylens serve --host 0.0.0.0 --insecure
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -90,6 +100,8 @@ def serve(
         data=data,
         host=host,
         port=port,
+        http_port=http_port,
+        pictures=pictures,
         insecure=insecure,
         device=device,
         dtype=dtype,
@@ -105,4 +117,7 @@ def serve(
 
 def announce(server: Server, engine: Engine) -> None:
     """Says on stdout where the server answers, for people and for scripts that wait for it."""
-    typer.echo(f"serving {engine.encoder.name} on {server.address}, collections in {engine.settings.data}")
+    page = f"page on {server.web.url}, " if server.web else ""
+    typer.echo(
+        f"serving {engine.encoder.name} on {server.address}, {page}collections in {engine.settings.data}"
+    )

@@ -16,7 +16,7 @@ from ..index.store import Store
 from ..service import records
 from ..service.client import Client
 from ..service.engine import Engine
-from ..service.server import serving
+from ..service.server import Server, serving
 from ..service.settings import Settings
 from ..whole import write_whole
 from .answers import Answer, Hit, report, table
@@ -65,19 +65,21 @@ class Demo:
         # A folder for each model, so that changing the model never meets vectors of another.
         data = self.options.data or self.options.out / "collections" / self.encoder.fingerprint[:16]
         # drain_seconds gives load balancers time to look elsewhere; a demo has none.
-        settings = Settings(model=self.options.model, data=data, port=self.options.port, drain_seconds=0)
+        port, model = self.options.port, self.options.model
+        settings = Settings(model=model, data=data, port=port, http_port=0, drain_seconds=0)
         collection = COLLECTION_OF_ALL if self.options.variants else COLLECTION
         with Store(data) as store:
             fill(store, collection, self.encoder, self.gallery, self.files)
             asyncio.run(self._serve(settings, store, collection))
 
     async def _serve(self, settings: Settings, store: Store, collection: str) -> None:
-        async with serving(Engine(self.encoder, store, settings)) as server:
+        engine = Engine(self.encoder, store, settings)
+        async with serving(engine, pictures={collection: self.files}) as server:
             answers = await asyncio.to_thread(ask, server.address, collection, self.asked)
             self._tell(answers)
             self._write(answers)
             if not self.options.once:
-                _invite(server.address, collection)
+                _invite(server, collection)
                 await _interruption()
 
     def _tell(self, answers: Sequence[Answer]) -> None:
@@ -125,10 +127,12 @@ def _hit(hit: records.Hit) -> Hit:
     return Hit(hit.id, hit.score, str(hit.metadata.get("name", hit.id)), str(hit.metadata.get("emoji", "")))
 
 
-def _invite(address: str, collection: str) -> None:
+def _invite(server: Server, collection: str) -> None:
     console = Console()
-    console.print(f"\nServing on [bold]{address}[/] until Ctrl-C. In another terminal:\n")
-    command = f'polylens search "kikombe cha chai" --server {address} --collection {collection}'
+    if server.web is not None:
+        console.print(f"\nSearch it in your browser: [bold]{server.web.url}[/]")
+    console.print(f"\nServing on [bold]{server.address}[/] until Ctrl-C. In another terminal:\n")
+    command = f'polylens search "kikombe cha chai" --server {server.address} --collection {collection}'
     console.print(f"  {command}\n", soft_wrap=True)
 
 

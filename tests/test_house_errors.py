@@ -22,6 +22,7 @@ A_MODULE_OF = {
     "train": "pyarrow.parquet",
     "open_clip": "open_clip",
     "eval": "transformers",
+    "http": "starlette",
     "segmentation": "mmseg",
     "ray": "ray",
     "milvus": "pymilvus",

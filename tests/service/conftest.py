@@ -17,8 +17,9 @@ from polylens.clip.images import open_image
 from polylens.index import Store
 from polylens.service.client import AsyncClient
 from polylens.service.engine import Engine
-from polylens.service.server import serving
+from polylens.service.server import Server, serving
 from polylens.service.settings import Settings
+from polylens.service.web import Files
 
 DIM = 16
 
@@ -92,17 +93,20 @@ class FakeEncoder:
 class Service:
     """A running server of the fake model, and a client of it."""
 
-    def __init__(self, encoder: FakeEncoder, engine: Engine, address: str, client: AsyncClient) -> None:
-        self.encoder, self.engine, self.address, self.client = encoder, engine, address, client
+    def __init__(self, encoder: FakeEncoder, engine: Engine, server: Server, client: AsyncClient) -> None:
+        self.encoder, self.engine, self.server, self.client = encoder, engine, server, client
+        self.address = server.address
 
 
 @asynccontextmanager
-async def _serve(data: Path, encoder: FakeEncoder | None = None, **settings: Any) -> AsyncIterator[Service]:
+async def _serve(
+    data: Path, encoder: FakeEncoder | None = None, pictures_of: Files | None = None, **settings: Any
+) -> AsyncIterator[Service]:
     encoder = encoder or FakeEncoder()
     chosen = Settings(**{"data": data, "port": 0, "drain_seconds": 0, "grace_seconds": 1} | settings)
     engine = Engine(encoder, Store(data), chosen)
-    async with serving(engine) as server, AsyncClient(server.address) as client:
-        yield Service(encoder, engine, server.address, client)
+    async with serving(engine, None, pictures_of) as server, AsyncClient(server.address) as client:
+        yield Service(encoder, engine, server, client)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""HTTP beside gRPC, on the same engine: an API of JSON, and a page. Needs polylens[http]."""

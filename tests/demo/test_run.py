@@ -19,6 +19,7 @@ from polylens.demo.run import Demo, Options
 from polylens.errors import PolylensError
 from polylens.index import Store
 from polylens.service.client import Client
+from polylens.service.server import Server
 
 THINGS = {"a cat", "a rocket", "a key"}
 ASKED = [one for one in queries() if one.language.tag in {"en", "sw"} and one.meaning in THINGS]
@@ -68,8 +69,8 @@ def test_it_serves_until_it_is_interrupted(
 ) -> None:
     found: list[str] = []
 
-    def visit(address: str, collection: str) -> None:
-        asyncio.get_running_loop().call_soon(asyncio.create_task, leave(address, collection))
+    def visit(server: Server, collection: str) -> None:
+        asyncio.get_running_loop().call_soon(asyncio.create_task, leave(server.address, collection))
 
     async def leave(address: str, collection: str) -> None:
         found.append(await asyncio.to_thread(best, address, collection))

@@ -47,7 +47,7 @@ export function restore(filter) {
     const quoted = (one) => (typeof one === "string" && parsed(one) === one ? one : JSON.stringify(one));
     addCondition(field, operator, Array.isArray(value) ? value.map(quoted).join(", ") : quoted(value));
   }
-  condition();
+  if (condition()) document.querySelector("#filters").open = true;
 }
 
 // Offers the names that the metadata of these hits has.

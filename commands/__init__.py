@@ -32,6 +32,8 @@ SUMMARIES = {
     "demo": "Search a gallery of emoji drawings in many languages, over gRPC.",
     "serve": "Serve a model and its collections over gRPC.",
     "search": "Search a collection of a running server.",
+    "classify": "Say which of some labels, in any language, fits each picture.",
+    "embed": "Turn texts or pictures into vectors.",
     "collection": "Look after collections, on a running server or in a folder.",
     "evaluate": "Measure a model on a data set.",
     "train": "Train a model.",

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import PolylensError
-from ..service.client import TARGET, Client
+from ..service.client import TARGET, connect
 from ..service.errors import BatchError
 from ..service.pictures import find_pictures
 from ..service.records import CollectionInfo
@@ -44,7 +44,7 @@ def create(
 
     polylens collection create photos
     """
-    with Client(server) as client:
+    with connect(server) as client:
         _show([client.create_collection(name, exist_ok=exist_ok)])
 
 
@@ -54,7 +54,7 @@ def list_(server: Server = TARGET) -> None:
 
     polylens collection list
     """
-    with Client(server) as client:
+    with connect(server) as client:
         _show(client.collections())
 
 
@@ -72,7 +72,7 @@ def info(
     if is_folder(name):
         inspect(Path(name))
         return
-    with Client(server) as client:
+    with connect(server) as client:
         _show([client.collection(name)])
 
 
@@ -94,7 +94,7 @@ def upsert(
     """
     pictures = find_pictures(paths)
     ids, files = list(pictures), list(pictures.values())
-    with Client(server) as client, Progress(console=Console(stderr=True)) as progress:
+    with connect(server) as client, Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task(name, total=len(ids))
         try:
             stored = client.upsert(
@@ -122,7 +122,7 @@ def delete(
 
     polylens collection delete photos 2024/cat.jpg 2024/dog.png
     """
-    with Client(server) as client:
+    with connect(server) as client:
         typer.echo(f"deleted {client.delete(ids, collection=name)}")
 
 
@@ -136,7 +136,7 @@ def drop(
 
     polylens collection drop photos
     """
-    with Client(server) as client:
+    with connect(server) as client:
         count = client.collection(name).count
         if not yes:
             typer.confirm(f"Delete {name} with {count:,} points?", abort=True)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..service.client import TARGET, Client
+from ..service.client import TARGET, connect
 from ..service.encoding import object_from_json
-from ..service.records import SearchResult
+from ..service.records import IdQuery, SearchResult
 
 __all__ = ["app"]
 
@@ -32,6 +32,9 @@ def search(
     filter: Annotated[
         str, typer.Option(help="""A condition on the metadata, as JSON: {"year": {"$gte": 2020}}""")
     ] = "",
+    weight: Annotated[
+        float, typer.Option(help="How much TEXT counts beside --image or --id; below zero leads away.")
+    ] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     server: Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")] = TARGET,
 ) -> None:
@@ -42,13 +45,19 @@ def search(
     polylens search "kikombe cha chai" --collection photos --filter '{"year": 2024}'
 
     polylens search --image cat.jpg --json
+
+    polylens search "at night" --image harbour.jpg --weight 0.7
     """
-    if sum(given is not None for given in (text, image, id)) != 1:
-        raise typer.BadParameter("give one of TEXT, --image and --id")
-    with Client(server) as client:
-        result = client.search(
-            text, image=image, id=id, k=k, collection=collection, filter=object_from_json(filter)
-        )
+    like = [one for one in (image, id and IdQuery(id)) if one is not None]
+    parts = [*([(text, weight)] if text is not None else []), *((one, 1.0) for one in like)]
+    if not parts or len(like) > 1:
+        raise typer.BadParameter("give TEXT, or one of --image and --id, or TEXT with one of them")
+    condition = object_from_json(filter)
+    with connect(server) as client:
+        if len(parts) == 1:
+            result = client.search(text, image=image, id=id, k=k, collection=collection, filter=condition)
+        else:
+            result = client.search(mixture=parts, k=k, collection=collection, filter=condition)
     if result.truncated:
         typer.echo("The text is longer than the model reads; only its beginning was searched for.", err=True)
     if as_json:

@@ -3,11 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["AsyncClient", "Client", "Engine", "Server", "Settings"]
+__all__ = ["AsyncClient", "Client", "Engine", "Identity", "Server", "Settings"]
 
 if TYPE_CHECKING:
     from .client import AsyncClient, Client
     from .engine import Engine
+    from .identity import Identity
     from .server import Server
     from .settings import Settings
 
@@ -15,6 +16,7 @@ _HOMES = {
     "AsyncClient": ".client",
     "Client": ".client",
     "Engine": ".engine",
+    "Identity": ".identity",
     "Server": ".server",
     "Settings": ".settings",
 }

@@ -22,6 +22,7 @@ from google.protobuf.message_factory import GetMessageClass
 from . import calls
 from .calls import Call
 from .errors import RemoteError
+from .identity import ANYONE, Identity
 from .methods import METHODS, SECONDS, only_reads, path
 from .settings import Limits
 
@@ -59,21 +60,31 @@ OPTIONS = [
 ]
 
 
+def _open(grpc_: Any, target: str, identity: Identity) -> Any:
+    """A channel, encrypted for https://HOST:PORT and wherever certificates are given."""
+    scheme, _, address = target.rpartition("://")
+    if scheme == "https" or identity.ca or identity.certificate:
+        return grpc_.secure_channel(address, identity.credentials(), options=OPTIONS)
+    return grpc_.insecure_channel(address if scheme == "http" else target, options=OPTIONS)
+
+
 class _Stubs:
     """The methods of a server, whichever kind of channel leads to it, and what both clients do alike."""
 
-    def __init__(self, channel: Any, target: str, timeout: float | None) -> None:
-        self.channel, self._target, self._timeout = channel, target, timeout
-        self._stubs = {name: _stub(channel, method) for name, method in METHODS.items()}
+    def __init__(self, grpc_: Any, target: str, timeout: float | None, identity: Identity) -> None:
+        self.channel, self._target, self._timeout = _open(grpc_, target, identity), target, timeout
+        self._metadata = [("authorization", f"Bearer {identity.token}")] if identity.token else []
+        self._stubs = {name: _stub(self.channel, method) for name, method in METHODS.items()}
 
     def send(self, call: Call[Any], request: Message) -> Any:
         """The reply, or what can be awaited for it."""
         seconds = SECONDS[METHODS[call.method].containing_service.name]
-        return self._stubs[call.method](request, timeout=seconds if self._timeout is None else self._timeout)
+        timeout = seconds if self._timeout is None else self._timeout
+        return self._stubs[call.method](request, timeout=timeout, metadata=self._metadata)
 
     def stream(self, call: Call[Any], requests: Any) -> Any:
         """An iterator over the replies, ordinary or asynchronous like the requests."""
-        return self._stubs[call.method](requests)
+        return self._stubs[call.method](requests, metadata=self._metadata)
 
     def error(self, error: Any) -> RemoteError:
         """What the server, or the failure to reach it, says."""
@@ -115,10 +126,15 @@ def _async_method(
 
 
 class Client:
-    """Asks a server; safe to use from any number of threads. Its methods are the functions of `calls`."""
+    """Asks a server; safe to use from any number of threads. Its methods are the functions of `calls`.
 
-    def __init__(self, target: str = TARGET, *, timeout: float | None = None) -> None:
-        self._stubs = _Stubs(grpc.insecure_channel(target, options=OPTIONS), target, timeout)
+    `target` is HOST:PORT, or https://HOST:PORT where the server encrypts; `identity` says who asks.
+    """
+
+    def __init__(
+        self, target: str = TARGET, *, timeout: float | None = None, identity: Identity = ANYONE
+    ) -> None:
+        self._stubs = _Stubs(grpc, target, timeout, identity)
 
     search = _method(calls.search)
     batch_search = _method(calls.batch_search)
@@ -192,11 +208,21 @@ class Client:
         self.close()
 
 
-class AsyncClient:
-    """Asks a server without holding up the event loop. Its methods are the functions of `calls`, awaited."""
+def connect(target: str) -> Client:
+    """A client that is who the environment says: see `Identity.of_environment`."""
+    return Client(target, identity=Identity.of_environment())
 
-    def __init__(self, target: str = TARGET, *, timeout: float | None = None) -> None:
-        self._stubs = _Stubs(grpc.aio.insecure_channel(target, options=OPTIONS), target, timeout)
+
+class AsyncClient:
+    """Asks a server without holding up the event loop. Its methods are the functions of `calls`, awaited.
+
+    The arguments are those of `Client`.
+    """
+
+    def __init__(
+        self, target: str = TARGET, *, timeout: float | None = None, identity: Identity = ANYONE
+    ) -> None:
+        self._stubs = _Stubs(grpc.aio, target, timeout, identity)
 
     search = _async_method(calls.search)
     batch_search = _async_method(calls.batch_search)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from polylens.cli import app, load_command
@@ -86,9 +87,42 @@ def test_what_gives_no_clear_set_of_pictures_is_refused(names: list[str], tmp_pa
     assert isinstance(result.exception, InvalidInput)
 
 
+def test_words_beside_a_picture_are_a_mixture(running: Any, photos: Path) -> None:
+    server = {"POLYLENS_SERVER": running.address}
+    done("collection", "create", "photos", **server)
+    done("collection", "upsert", "photos", str(photos), **server)
+    red = str(photos / "red.png")
+    given = ("search", "at night", "--image", red, "--weight", "-0.5", "--json")
+    found = json.loads(done(*given, **server))
+    with Client(running.address) as client:
+        want = client.search(mixture=[("at night", -0.5), (Path(red), 1.0)])
+    assert [hit["id"] for hit in found["hits"]] == [hit.id for hit in want]
+
+
+def test_classify_and_embed(running: Any, photos: Path, tmp_path: Path) -> None:
+    server = {"POLYLENS_SERVER": running.address}
+    labels = ("-l", "cat", "-l", "两只猫", "-l", "paka")
+    told = json.loads(done("classify", str(photos), *labels, "-t", "a {}", "--top", "2", "--json", **server))
+    with Client(running.address) as client:
+        (want,) = client.classify([photos / "red.png"], ["cat", "两只猫", "paka"], templates=["a {}"], top=2)
+        vectors = client.embed_images([photos / "red.png"])
+        texts = client.embed_texts(["a", "b"])
+    assert [one["label"] for one in told["red.png"]] == [one.label for one in want]
+    assert want[0].label in done("classify", str(photos / "red.png"), *labels, "-t", "a {}", **server)
+    out = tmp_path / "out.npz"
+    done("embed", str(out), "--image", str(photos / "red.png"), **server)
+    with np.load(out, allow_pickle=False) as found:
+        assert found["ids"].tolist() == ["red.png"] and np.array_equal(found["vectors"], vectors)
+    (tmp_path / "lines").write_text("b\n")
+    done("embed", str(out), "--text", "a", "--lines", str(tmp_path / "lines"), **server)
+    with np.load(out, allow_pickle=False) as found:
+        assert found["ids"].tolist() == ["a", "b"] and np.array_equal(found["vectors"], texts)
+    assert polylens("embed", str(out), "--text", "a", "--image", str(photos), **server).exit_code == 2
+
+
 def test_one_thing_to_search_for() -> None:
     assert polylens("search").exit_code == 2
-    assert polylens("search", "text", "--id", "x").exit_code == 2
+    assert polylens("search", "--image", "x.png", "--id", "x").exit_code == 2
 
 
 def test_no_server_is_one_clear_error() -> None:

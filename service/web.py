@@ -37,8 +37,8 @@ class Web:
     def __init__(
         self, settings: Settings, *, loopback: bool, certificates: Certificates | None = None
     ) -> None:
-        for module in ("starlette", "uvicorn"):
-            require(module, "http")
+        require("starlette", "http")
+        require("uvicorn", "http")
         self._settings, self._loopback = settings, loopback
         self._listener: Listener = _part("listener").Listener(settings.host, settings.http_port, certificates)
         self.url: str = self._listener.url

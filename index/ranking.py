@@ -34,6 +34,8 @@ def diverse(view: View, ranked: Ranked, k: int, diversity: float) -> Ranked:
     diversity; the likeness of two items is measured as that of item and query.
     """
     positions, scores, bounds = ranked
+    if not len(positions):
+        return ranked
     chosen = [
         start + choose(scores[start:end], view.vectors(positions[start:end]).astype(np.float64), k, diversity)
         for start, end in itertools.pairwise(bounds)

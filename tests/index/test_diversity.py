@@ -73,6 +73,7 @@ def test_equal_items_are_chosen_in_the_order_of_writing(collection, unit):
 
 
 def test_with_filters_and_fewer_items_than_wanted(collection, unit):
+    assert [len(hits) for hits in collection.search(unit(2), diversity=0.5)] == [0, 0]
     collection.upsert([f"id{n}" for n in range(30)], unit(30), [{"n": n % 3} for n in range(30)])
     (hits,) = collection.search(unit(1), 20, Equal("n", 1), diversity=0.5)
     assert sorted(hits.ids) == sorted(f"id{n}" for n in range(1, 30, 3))

@@ -52,7 +52,8 @@ def names(language: str, emojis: Sequence[str], *, cldr: Path | None = None) -> 
     if language in packaged_languages():
         return packaged_names(language, emojis)
     if cldr is not None:
-        raise InvalidInput(f"no names in {language!r}: no annotations/{language}/annotations.json under {cldr}")
+        missing = f"annotations/{language}/annotations.json"
+        raise InvalidInput(f"no names in {language!r}: no {missing} under {cldr}")
     raise InvalidInput(
         f"no names in {language!r}: the emoji package has {', '.join(packaged_languages())}; "
         "further languages need a folder with the npm package cldr-annotations-full"

@@ -33,7 +33,10 @@ class Identity:
     def credentials(self) -> grpc.ChannelCredentials:
         """What gRPC needs to encrypt."""
         try:
-            read = [path and path.read_bytes() for path in (self.ca, self.key, self.certificate)]
+            read = [
+                None if path is None else path.read_bytes()
+                for path in (self.ca, self.key, self.certificate)
+            ]
         except OSError as error:
             raise InvalidInput(f"cannot read {error.filename}: {error.strerror}") from error
         return grpc.ssl_channel_credentials(*read)

@@ -1,6 +1,6 @@
 """Puts a trained model into the package: positions at the size it was trained at, weights as float16.
 
-usage: python recipes/mini/pack.py MODEL OUT --image-size 56
+usage: python recipes/mini/pack.py MODEL OUT --image-size 84
 """
 
 import argparse

@@ -39,8 +39,8 @@ def test_mini_finds_what_it_is_asked_for(files: dict[str, Path]) -> None:
     found = measured(polylens.load("mini"), files, LANGUAGES)
     assert found.images > 1900 and found.held_out_images == 150 and found.held_out is not None
     # Floors a little below the figures of the model card, which name what was measured.
-    assert found.languages["en"].at[5] >= 0.15  # chance is 0.003
-    assert mean(found.languages.values())[5] >= 0.14
+    assert found.languages["en"].at[5] >= 0.3  # chance is 0.003
+    assert mean(found.languages.values())[5] >= 0.2
     assert mean(found.held_out.values())[10] >= 0.2  # chance is 0.067
 
 

@@ -75,6 +75,7 @@ setup(
     packages=[
         "polylens",
         "polylens.backbone",
+        "polylens.backbone.probe",
         "polylens.clip",
         "polylens.clip.evaluation",
         "polylens.clip.mini",
@@ -90,6 +91,7 @@ setup(
     ],
     package_data={
         "polylens": ["py.typed"],
+        "polylens.backbone.probe": ["configs/*.toml"],
         "polylens.clip.mini": ["*.json", "*.safetensors", "*.model", "*.md"],
         "polylens.proto.polylens.v1": ["*.proto", "*.pyi"],
         "polylens.service.http": ["static/*"],

@@ -3,8 +3,6 @@
 Resuming at a step gives exactly the batch it would have had.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...backbone.pixels import IMAGENET_MEAN, IMAGENET_STD
+from ...backbone.steps import rows_of_step
 from ..images import open_image
 from ..tokenizer import Tokenizer
 from .augment import style_augment
@@ -21,7 +20,6 @@ from .data import Pairs
 
 MEAN_1C11 = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
 STD_1C11 = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
-AHEAD = 2  # batches prepared while the model works
 
 
 @dataclass(frozen=True)
@@ -57,15 +55,8 @@ class BatchMaker:
         ]
 
     def rows_of(self, step: int) -> np.ndarray:
-        """The rows of a step, over all processes: epochs are permutations, laid end to end."""
-        count, size = len(self.pairs), self.config.batch_size
-        places = np.arange(step * size, (step + 1) * size)
-        rows = np.empty(size, dtype=np.int64)
-        for epoch in np.unique(places // count):
-            inside = places // count == epoch
-            order = np.random.default_rng((self.config.seed, 1, epoch)).permutation(count)
-            rows[inside] = order[places[inside] % count]
-        return rows
+        """The rows of a step, over all processes."""
+        return rows_of_step(step, self.config.batch_size, len(self.pairs), self.config.seed)
 
     def _batch(
         self,
@@ -98,16 +89,3 @@ def decode(encoded: bytes, size: int, random: np.random.Generator) -> Tensor:
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
-
-
-def prefetch(maker: BatchMaker, start: int, stop: int) -> Iterator[list[Batch]]:
-    """The batches of the steps `start` to `stop`, made in one thread a little ahead of their use."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        pending: list[Future[list[Batch]]] = [
-            pool.submit(maker.make, s) for s in range(start, min(start + AHEAD, stop))
-        ]
-        for step in range(start, stop):
-            batch = pending.pop(0).result()
-            if step + AHEAD < stop:
-                pending.append(pool.submit(maker.make, step + AHEAD))
-            yield batch

@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from ...backbone.device import pick_device
 from ...backbone.saved_runs import newest_checkpoint
+from ...backbone.steps import prefetch
 from ...backbone.world import World, join_world, local_device
 from ...errors import InvalidInput
 from ..config import InternVLConfig
 from ..internvl_c import InternVLC
 from ..tokenizer import Tokenizer
 from .bag import start_as_bag
-from .batches import Batch, BatchMaker, prefetch
+from .batches import Batch, BatchMaker
 from .checkpoint import load_checkpoint, save_checkpoint, save_model
 from .config import TrainConfig
 from .curve import draw_curve
@@ -117,7 +118,7 @@ class Loop:
         with Progress(*columns, console=Console(stderr=True), disable=not self.world.leads) as progress:
             bar = progress.add_task("training", total=config.steps, completed=start)
             clock = time.monotonic()
-            for step, batches in enumerate(prefetch(maker, start, config.steps), start):
+            for step, batches in enumerate(prefetch(maker.make, start, config.steps), start):
                 parts = self.step(step, batches)
                 done = step + 1
                 progress.update(bar, completed=done)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from polylens.clip.tokenizer import Tokenizer
 from polylens.clip.training.augment import edges, hue_rotation, style_augment
-from polylens.clip.training.batches import BatchMaker, prefetch
+from polylens.backbone.steps import prefetch
+from polylens.clip.training.batches import BatchMaker
 from polylens.clip.training.config import TrainConfig
 from polylens.clip.training.data import load_pairs
 
@@ -32,7 +33,7 @@ def test_an_epoch_shows_every_row_once(training_files: Path) -> None:
 
 def test_a_step_is_the_same_whoever_asks_and_whenever(training_files: Path) -> None:
     late = maker(training_files, augment=True).make(3)[0]
-    (_, _, _, through) = list(prefetch(maker(training_files, augment=True), 0, 4))
+    (_, _, _, through) = list(prefetch(maker(training_files, augment=True).make, 0, 4))
     torch.testing.assert_close(through[0].pixels_BCHW, late.pixels_BCHW, rtol=0, atol=0)
     assert torch.equal(through[0].ids_ML, late.ids_ML)
     assert not torch.equal(

@@ -59,7 +59,7 @@ def test_damage_to_a_segment_is_told_from_loss(folder, run):
     path = next((folder / "segments").iterdir())
     path.write_bytes(path.read_bytes()[:-1])
     code, output, errors = run("verify", folder)
-    assert code == 1 and "segment 1: " in output and "has all its items" in errors
+    assert code == 1 and "segment: segment " in output and "has all its items" in errors
     database = folder / "collection.db"
     database.write_bytes(database.read_bytes()[:-50_000])
     code, output, errors = run("verify", folder)

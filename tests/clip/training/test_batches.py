@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from polylens.backbone.steps import prefetch
 from polylens.clip.tokenizer import Tokenizer
 from polylens.clip.training.augment import edges, hue_rotation, style_augment
-from polylens.backbone.steps import prefetch
 from polylens.clip.training.batches import BatchMaker
 from polylens.clip.training.config import TrainConfig
 from polylens.clip.training.data import load_pairs

@@ -20,9 +20,12 @@ from .chunks import CHUNK_ENTRIES, LIMITS, Book, Picture, picture_bytes
 from .encoding import object_to_json
 from .records import (
     CollectionInfo,
+    Effort,
     IdQuery,
     ImageQuery,
     LabelScore,
+    Manner,
+    Page,
     Point,
     Query,
     SearchResult,
@@ -34,6 +37,7 @@ from .records import (
 )
 
 Result = TypeVar("Result")
+USUAL = Manner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,17 @@ def search(
     k: int = 10,
     collection: str = "",
     filter: Mapping[str, Any] | None = None,
+    effort: Effort = USUAL.effort,
+    diversity: float = 0.0,
+    threshold: float | None = None,
 ) -> Call[SearchResult]:
     """The `k` stored points nearest to a text, image, id of a stored point, vector or mixture, best first.
 
     A mixture is a list of pairs of a query, as of `batch_search`, and its weight: `[(Path("day.jpg"), 1),
     ("at night", 0.7)]`. A weight below zero leads away. `collection` may be left out if the server has only
-    one. `filter` is a condition on the metadata.
+    one. `filter` is a condition on the metadata. `effort` matters where the collection has an index. With a
+    `diversity` above 0, up to 1, hits like those before them stand back. With a `threshold` hits have at
+    least that score, and are found exactly.
     """
     given = (text, image, id, vector, mixture)
     if (count := sum(one is not None for one in given)) != 1:
@@ -78,8 +87,15 @@ def search(
 
     def request() -> search_pb2.SearchRequest:
         condition = object_to_json(filter or {})
-        message = to.query_to_proto(query())
-        return search_pb2.SearchRequest(collection=collection, query=message, k=k, filter_json=condition)
+        return search_pb2.SearchRequest(
+            collection=collection,
+            query=to.query_to_proto(query()),
+            k=k,
+            filter_json=condition,
+            effort=to.effort_to_proto(effort),
+            diversity=diversity,
+            threshold=threshold,
+        )
 
     # What may have to read a picture is built only when it is sent.
     reads = image is not None or mixture is not None
@@ -93,6 +109,9 @@ def batch_search(
     k: int = 10,
     collection: str = "",
     filter: Mapping[str, Any] | None = None,
+    effort: Effort = USUAL.effort,
+    diversity: float = 0.0,
+    threshold: float | None = None,
 ) -> Call[list[SearchResult]]:
     """What `search` finds for each query; raises `BatchError` if some could not be answered.
 
@@ -109,7 +128,15 @@ def batch_search(
 
     hits, pieces = LIMITS.max_batch_hits // max(k, 1), LIMITS.max_items // max(map(parts, queries), default=1)
     requests = (
-        search_pb2.BatchSearchRequest(collection=collection, queries=chunk, k=k, filter_json=condition)
+        search_pb2.BatchSearchRequest(
+            collection=collection,
+            queries=chunk,
+            k=k,
+            filter_json=condition,
+            effort=to.effort_to_proto(effort),
+            diversity=diversity,
+            threshold=threshold,
+        )
         for chunk in book.chunks(messages(), most=max(1, min(CHUNK_ENTRIES, hits, pieces)))
     )
     return Call("BatchSearch", requests, lambda replies: book.results(replies, to.results_from_proto))
@@ -157,18 +184,23 @@ def upsert(
     images: Sequence[Picture] | None = None,
     vectors: ArrayLike | None = None,
     metadata: Sequence[Mapping[str, Any]] | None = None,
+    if_version: Sequence[int | None] | None = None,
+    idempotency_key: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Call[int]:
     """How many points were stored, from images or from vectors (N, D) of the server's model.
 
-    Raises `BatchError` if some could not be; the others are stored then. `progress` is called with the number
-    of points that each reply of the server is about.
+    Raises `BatchError` if some could not be; the others are stored then. `if_version` says for each point
+    which version it must have (0: there must be none, None: any); of a chunk of 64 where one has another,
+    none is stored. With an `idempotency_key`, for vectors only, the same call within a day writes nothing.
+    `progress` is called with the number of points that each reply of the server is about.
     """
     if (images is None) == (vectors is None):
         raise InvalidInput("give either images or vectors")
     book = Book(len(ids))
     contents: Any = images if images is not None else np.asarray(vectors, np.float32)
-    for name, values in (("images or vectors", contents), ("metadata", metadata)):
+    given = (("images or vectors", contents), ("metadata", metadata), ("versions", if_version))
+    for name, values in given:
         if values is not None and len(values) != len(ids):
             raise InvalidInput(f"{len(ids)} ids, but {len(values)} {name}")
 
@@ -179,11 +211,17 @@ def upsert(
         for position, content, _ in entries:
             extra = metadata[position] if metadata is not None else {}
             with book.fault_of(position):
-                message = to.point_to_proto(Point(ids[position], content, extra))
+                version = if_version[position] if if_version is not None else None
+                message = to.point_to_proto(Point(ids[position], content, extra, version))
                 yield position, message, message.ByteSize()
 
     requests = (
-        collection_pb2.UpsertPointsStreamRequest(chunk=number, collection=collection, points=chunk)
+        collection_pb2.UpsertPointsStreamRequest(
+            chunk=number,
+            collection=collection,
+            points=chunk,
+            idempotency_key=f"{idempotency_key}/{number}" if idempotency_key else "",
+        )
         for number, chunk in enumerate(book.chunks(points()))
     )
 
@@ -194,9 +232,29 @@ def upsert(
     return Call("UpsertPointsStream", requests, book.stored, note)
 
 
-def delete(ids: Sequence[str], *, collection: str) -> Call[int]:
-    """How many of the points existed and are gone now."""
-    requests = [collection_pb2.DeletePointsRequest(collection=collection, ids=part) for part in _parts(ids)]
+def delete(
+    ids: Sequence[str] = (),
+    *,
+    collection: str,
+    filter: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[int]:
+    """How many of the points existed and are gone now: those of the ids, or all that meet the filter.
+
+    The same call again with the same key within a day deletes nothing and answers the same.
+    """
+    if filter is not None and (ids or not filter):
+        raise InvalidInput("give ids, or a filter that says something")
+    condition = object_to_json(filter or {})
+    requests = [
+        collection_pb2.DeletePointsRequest(
+            collection=collection,
+            ids=part,
+            filter_json=condition,
+            idempotency_key=f"{idempotency_key}/{number}" if idempotency_key else "",
+        )
+        for number, part in enumerate([()] if filter else _parts(ids))
+    ]
     return Call("DeletePoints", requests, lambda replies: sum(reply.deleted for reply in replies))
 
 
@@ -211,10 +269,30 @@ def get(ids: Sequence[str], *, collection: str, vectors: bool = False) -> Call[l
     )
 
 
-def count(*, collection: str) -> Call[int]:
-    """How many points the collection has."""
-    request = collection_pb2.CountPointsRequest(collection=collection)
+def count(*, collection: str, filter: Mapping[str, Any] | None = None) -> Call[int]:
+    """How many points the collection has, all or those that meet the filter."""
+    condition = object_to_json(filter or {})
+    request = collection_pb2.CountPointsRequest(collection=collection, filter_json=condition)
     return Call("CountPoints", [request], lambda replies: int(replies[0].count))
+
+
+def scan(
+    *,
+    collection: str,
+    limit: int = 100,
+    after: int = 0,
+    vectors: bool = False,
+    filter: Mapping[str, Any] | None = None,
+) -> Call[Page]:
+    """Points in the order in which they were last written; go on with `after=page.next` until it is 0."""
+    request = collection_pb2.ScanPointsRequest(
+        collection=collection,
+        limit=limit,
+        after=after,
+        with_vectors=vectors,
+        filter_json=object_to_json(filter or {}),
+    )
+    return Call("ScanPoints", [request], lambda replies: to.page_from_proto(replies[0]))
 
 
 def collections() -> Call[list[CollectionInfo]]:
@@ -231,9 +309,14 @@ def collection(name: str) -> Call[CollectionInfo]:
     return Call("GetCollection", [request], lambda replies: to.collection_from_proto(replies[0].collection))
 
 
-def create_collection(name: str, *, exist_ok: bool = False) -> Call[CollectionInfo]:
-    """A new, empty collection for vectors of the server's model."""
-    request = collection_pb2.CreateCollectionRequest(name=name, exist_ok=exist_ok)
+def create_collection(
+    name: str, *, exist_ok: bool = False, dtype: str = "float32", index: str = "auto"
+) -> Call[CollectionInfo]:
+    """A new, empty collection for vectors of the server's model.
+
+    `dtype` is float32 or float16; `index` a FAISS factory string such as "HNSW32", or "auto".
+    """
+    request = collection_pb2.CreateCollectionRequest(name=name, exist_ok=exist_ok, dtype=dtype, index=index)
     return Call(
         "CreateCollection", [request], lambda replies: to.collection_from_proto(replies[0].collection)
     )
@@ -242,6 +325,26 @@ def create_collection(name: str, *, exist_ok: bool = False) -> Call[CollectionIn
 def drop_collection(name: str) -> Call[None]:
     """Deletes the collection and every point in it."""
     return Call("DropCollection", [collection_pb2.DropCollectionRequest(name=name)], lambda replies: None)
+
+
+def set_alias(name: str, collection: str) -> Call[None]:
+    """Makes `name` another name of the collection; if it was one of another, it changes in one step."""
+    alias = collection_pb2.Alias(name=name, collection=collection)
+    return Call("SetAlias", [collection_pb2.SetAliasRequest(alias=alias)], lambda replies: None)
+
+
+def remove_alias(name: str) -> Call[None]:
+    """Takes the alias away; its collection stays."""
+    return Call("RemoveAlias", [collection_pb2.RemoveAliasRequest(name=name)], lambda replies: None)
+
+
+def aliases() -> Call[dict[str, str]]:
+    """The collection of each alias."""
+    return Call(
+        "ListAliases",
+        [collection_pb2.ListAliasesRequest()],
+        lambda replies: {one.name: one.collection for one in replies[0].aliases},
+    )
 
 
 def info() -> Call[ServerInfo]:

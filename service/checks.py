@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from .errors import InvalidField, TooLarge
-from .records import Vector
+from .records import Effort, Manner, Vector
 from .settings import Limits
 
 SHORTEST = 1e-6  # vectors shorter than this have no direction worth the name in float32
@@ -66,6 +66,21 @@ def check_k(k: int, queries: int, limits: Limits) -> None:
         raise InvalidField(
             "k", f"{k} hits for each of {queries} queries; {limits.max_batch_hits} in all may be"
         )
+
+
+def check_manner(manner: Manner) -> None:
+    """Refuses a manner of searching that contradicts itself."""
+    if manner.threshold is not None and (manner.diversity or manner.effort != Effort()):
+        raise InvalidField("threshold", "with a threshold all are found exactly: no effort, no diversity")
+    for name, value in (("diversity", manner.diversity), ("threshold", manner.threshold or 0.0)):
+        if not -1 <= value <= 1 or (name == "diversity" and value < 0):
+            raise InvalidField(name, f"{value:g} is not from {0 if name == 'diversity' else -1} to 1")
+
+
+def check_no_key(key: str) -> None:
+    """Refuses an idempotency key where pictures are embedded: their vectors may differ in the last bits."""
+    if key:
+        raise InvalidField("idempotency_key", "only points with vectors can be stored under a key")
 
 
 @contextmanager

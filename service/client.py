@@ -145,10 +145,14 @@ class Client:
     delete = _method(calls.delete)
     get = _method(calls.get)
     count = _method(calls.count)
+    scan = _method(calls.scan)
     collections = _method(calls.collections)
     collection = _method(calls.collection)
     create_collection = _method(calls.create_collection)
     drop_collection = _method(calls.drop_collection)
+    set_alias = _method(calls.set_alias)
+    remove_alias = _method(calls.remove_alias)
+    aliases = _method(calls.aliases)
     info = _method(calls.info)
 
     def run(self, call: Call[Result]) -> Result:
@@ -233,10 +237,14 @@ class AsyncClient:
     delete = _async_method(calls.delete)
     get = _async_method(calls.get)
     count = _async_method(calls.count)
+    scan = _async_method(calls.scan)
     collections = _async_method(calls.collections)
     collection = _async_method(calls.collection)
     create_collection = _async_method(calls.create_collection)
     drop_collection = _async_method(calls.drop_collection)
+    set_alias = _async_method(calls.set_alias)
+    remove_alias = _async_method(calls.remove_alias)
+    aliases = _async_method(calls.aliases)
     info = _async_method(calls.info)
 
     async def run(self, call: Call[Result]) -> Result:

@@ -14,14 +14,17 @@ from .errors import InvalidField
 from .records import (
     Answer,
     CollectionInfo,
+    Effort,
     Embedding,
     Fault,
     Hit,
     IdQuery,
     ImageQuery,
     LabelScore,
+    Manner,
     MixtureQuery,
     ModelInfo,
+    Page,
     PlainQuery,
     Point,
     Query,
@@ -85,6 +88,19 @@ def _plain_from_proto(message: search_pb2.Query, field: str) -> PlainQuery:
         case "mixture":
             raise InvalidField(field, "a mixture inside a mixture")
     raise InvalidField(field, "one of text, image, id, vector and mixture is needed")
+
+
+def effort_to_proto(effort: Effort) -> search_pb2.Effort:
+    return search_pb2.Effort(exact=effort.exact, nprobe=effort.nprobe or 0, ef_search=effort.ef_search or 0)
+
+
+def manner_from_proto(message: search_pb2.SearchRequest | search_pb2.BatchSearchRequest) -> Manner:
+    effort = message.effort
+    return Manner(
+        Effort(effort.exact, effort.nprobe or None, effort.ef_search or None),
+        message.diversity,
+        message.threshold if message.HasField("threshold") else None,
+    )
 
 
 def timings_to_proto(timings: Timings) -> types_pb2.Timings:
@@ -202,10 +218,14 @@ def embeddings_from_proto(messages: Iterable[embed_pb2.Embedding]) -> list[Embed
 
 
 def point_to_proto(point: Point) -> collection_pb2.Point:
-    metadata = object_to_json(point.metadata)
+    message = collection_pb2.Point(
+        id=point.id, metadata_json=object_to_json(point.metadata), if_version=point.if_version
+    )
     if isinstance(point.content, bytes):
-        return collection_pb2.Point(id=point.id, image=point.content, metadata_json=metadata)
-    return collection_pb2.Point(id=point.id, vector=vector_to_bytes(point.content), metadata_json=metadata)
+        message.image = point.content
+    else:
+        message.vector = vector_to_bytes(point.content)
+    return message
 
 
 def points_from_proto(
@@ -224,12 +244,13 @@ def points_from_proto(
 def _point_from_proto(message: collection_pb2.Point, limits: Limits) -> Point:
     with blame("metadata_json"):
         metadata = object_from_json(message.metadata_json, limits.max_metadata_bytes)
+    version = message.if_version if message.HasField("if_version") else None
     match message.WhichOneof("content"):
         case "image":
-            return Point(message.id, message.image, metadata)
+            return Point(message.id, message.image, metadata, version)
         case "vector":
             with blame("vector"):
-                return Point(message.id, vector_from_bytes(message.vector), metadata)
+                return Point(message.id, vector_from_bytes(message.vector), metadata, version)
     raise InvalidInput("one of image and vector is needed")
 
 
@@ -244,6 +265,7 @@ def stored_to_proto(
             found=True,
             vector=b"" if point.vector_D is None else vector_to_bytes(point.vector_D),
             metadata_json=object_to_json(point.metadata),
+            version=point.version,
         )
         for id, point in zip(ids, points, strict=True)
     ]
@@ -255,11 +277,16 @@ def stored_from_proto(messages: Iterable[collection_pb2.StoredPoint]) -> list[St
             one.id,
             object_from_json(one.metadata_json),
             vector_from_bytes(one.vector) if one.vector else None,
+            one.version,
         )
         if one.found
         else None
         for one in messages
     ]
+
+
+def page_from_proto(message: collection_pb2.ScanPointsResponse) -> Page:
+    return Page([one for one in stored_from_proto(message.points) if one is not None], message.next)
 
 
 def collection_to_proto(info: CollectionInfo) -> collection_pb2.Collection:

@@ -5,15 +5,17 @@ Whatever takes time runs in bounded threads, so the event loop stays free.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 from ..errors import PolylensError
 from ..index.filters import Filter, from_json
 from ..index.store import Store
 from . import shelf
-from .checks import blame, check_count, check_id, check_k, unit_vector
+from .checks import blame, check_count, check_id, check_k, check_manner, check_no_key, unit_vector
 from .classify import Classifier
 from .embedder import Embedder
+from .errors import InvalidField
 from .queries import Asked, Queries
 from .records import (
     Answer,
@@ -22,8 +24,10 @@ from .records import (
     CollectionInfo,
     Embedded,
     Encoder,
+    Manner,
     Metadata,
     ModelInfo,
+    Page,
     Point,
     Query,
     SearchResult,
@@ -35,6 +39,8 @@ from .records import (
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
 from .threads import Threads
+
+USUAL = Manner()
 
 
 class Engine:
@@ -80,33 +86,46 @@ class Engine:
         return await self._embedder.images(images, Stopwatch())
 
     async def search(
-        self, collection: str, query: Query, k: int = 10, condition: Metadata | None = None
+        self,
+        collection: str,
+        query: Query,
+        k: int = 10,
+        condition: Metadata | None = None,
+        manner: Manner = USUAL,
     ) -> SearchResult:
         """The `k` nearest points that meet the condition. `collection` may be empty if there is only one."""
         watch = Stopwatch()
         check_k(k, 1, self.limits)
+        check_manner(manner)
         filter = _filter(condition)
         target = await self._disk.run(self._shelf.open_or_only, collection)
         sought = await self._queries.find(target, query, watch)
         with watch.store():
-            (hits,) = await self._disk.run(shelf.search, target, [sought], k, filter)
+            (hits,) = await self._disk.run(shelf.search, target, [sought], k, filter, manner)
         name, fingerprint = target.path.name, self.encoder.fingerprint
         return SearchResult(hits, name, fingerprint, sought.truncated, watch.read())
 
     async def batch_search(
-        self, collection: str, queries: Sequence[Asked], k: int = 10, condition: Metadata | None = None
+        self,
+        collection: str,
+        queries: Sequence[Asked],
+        k: int = 10,
+        condition: Metadata | None = None,
+        manner: Manner = USUAL,
     ) -> Answers:
         """An answer or an error for each query, in order; an error in place of a query is handed through."""
         watch = Stopwatch()
         check_count(len(queries), "queries", self.limits)
         check_k(k, len(queries), self.limits)
+        check_manner(manner)
         filter = _filter(condition)
         target = await self._disk.run(self._shelf.open_or_only, collection)
         found = await self._queries.find_all(target, queries, watch)
         errors = {i: one for i, one in enumerate(found) if isinstance(one, Exception)}
         sought = {i: one for i, one in enumerate(found) if isinstance(one, Sought)}
         with watch.store():
-            hits = await self._disk.run(shelf.search, target, list(sought.values()), k, filter)
+            every = list(sought.values())
+            hits = await self._disk.run(shelf.search, target, every, k, filter, manner)
         answers: list[Answer | None] = [None] * len(queries)
         for (i, one), its in zip(sought.items(), hits, strict=True):
             answers[i] = Answer(its, one.truncated)
@@ -118,8 +137,13 @@ class Engine:
         """The `top` labels of each image (all if 0), best first, or its error; see classify.py."""
         return await self._classifier.classify(images, labels, templates, top)
 
-    async def upsert(self, collection: str, points: Sequence[Point | PolylensError]) -> Upserted:
-        """Stores the points, embedding their pictures; an error in place of a point is handed through."""
+    async def upsert(
+        self, collection: str, points: Sequence[Point | PolylensError], key: str = ""
+    ) -> Upserted:
+        """Stores the points, embedding their pictures; an error in place of a point is handed through.
+
+        With an idempotency key, or where a point says which version it replaces, all are stored or none.
+        """
         watch = Stopwatch()
         check_count(len(points), "points", self.limits)
         target = await self._disk.run(self._shelf.open, collection)
@@ -133,6 +157,7 @@ class Engine:
                     raise point
                 check_id(point.id, self.limits)
                 if isinstance(point.content, bytes):
+                    check_no_key(key)
                     images[position] = point.content
                 else:
                     vectors[position] = unit_vector(point.content, self.encoder.dim)
@@ -145,16 +170,47 @@ class Engine:
                 errors[position] = embedded.errors[order]
             else:
                 vectors[position] = embedding.vector_D
+        if errors and (key or any(isinstance(one, Point) and one.if_version is not None for one in points)):
+            raise errors[min(errors)]
         with watch.store():
             rows = [(position, sound[position], vectors[position]) for position in sorted(vectors)]
-            errors |= await self._disk.run(shelf.write, target, rows)
+            errors |= await self._disk.run(shelf.write, target, rows, key)
         return Upserted(len(points) - len(errors), errors, watch.read())
 
-    async def delete(self, collection: str, ids: Sequence[str]) -> int:
-        """How many of the points existed and are gone now."""
+    async def delete(
+        self, collection: str, ids: Sequence[str], condition: Metadata | None = None, key: str = ""
+    ) -> int:
+        """How many points existed and are gone now: those of the ids, or those that meet the condition."""
         check_count(len(ids), "ids", self.limits)
+        filter = _filter(condition)
+        if filter is not None and ids:
+            raise InvalidField("filter_json", "give ids or a filter, not both")
         target = await self._disk.run(self._store.open, collection)
-        return await self._disk.run(target.delete, ids)
+        if filter is not None:
+            work = partial(target.delete_where, filter)
+        else:
+            work = partial(target.delete, ids)
+        return await self._disk.run(partial(work, idempotency_key=key or None))
+
+    async def count(self, collection: str, condition: Metadata | None = None) -> int:
+        """How many points there are that meet the condition."""
+        filter = _filter(condition)
+        target = await self._disk.run(self._store.open, collection)
+        return await self._disk.run(target.count, filter)
+
+    async def scan(
+        self,
+        collection: str,
+        limit: int = 100,
+        after: int = 0,
+        vectors: bool = False,
+        condition: Metadata | None = None,
+    ) -> Page:
+        """The next points that meet the condition, in the order in which they were last written."""
+        check_count(limit, "limit", self.limits)
+        filter = _filter(condition)
+        target = await self._disk.run(self._store.open, collection)
+        return await self._disk.run(shelf.scan, target, limit, after, vectors, filter)
 
     async def get(
         self, collection: str, ids: Sequence[str], vectors: bool = False
@@ -164,9 +220,11 @@ class Engine:
         target = await self._disk.run(self._store.open, collection)
         return await self._disk.run(shelf.get, target, ids, vectors)
 
-    async def create_collection(self, name: str, exist_ok: bool = False) -> CollectionInfo:
+    async def create_collection(
+        self, name: str, exist_ok: bool = False, dtype: str = "", index: str = ""
+    ) -> CollectionInfo:
         """A new, empty collection for vectors of this model."""
-        return await self._disk.run(self._shelf.create, name, exist_ok)
+        return await self._disk.run(self._shelf.create, name, exist_ok, dtype, index)
 
     async def collection(self, name: str) -> CollectionInfo:
         """One collection by name."""
@@ -175,6 +233,18 @@ class Engine:
     async def collections(self) -> list[CollectionInfo]:
         """All collections by name."""
         return await self._disk.run(self._shelf.infos)
+
+    async def set_alias(self, name: str, collection: str) -> None:
+        """Makes `name` another name of the collection."""
+        await self._disk.run(self._store.alias, name, collection)
+
+    async def remove_alias(self, name: str) -> None:
+        """Takes the alias away; its collection stays."""
+        await self._disk.run(self._store.unalias, name)
+
+    async def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+        return await self._disk.run(self._store.aliases)
 
     async def drop_collection(self, name: str) -> None:
         """Deletes the collection and every point in it."""

@@ -34,11 +34,15 @@ SCOPE = {
     "ListCollections": "read",
     "GetPoints": "read",
     "CountPoints": "read",
+    "ScanPoints": "read",
+    "ListAliases": "read",
     "UpsertPoints": "write",
     "UpsertPointsStream": "write",
     "DeletePoints": "write",
     "CreateCollection": "admin",
     "DropCollection": "admin",
+    "SetAlias": "admin",
+    "RemoveAlias": "admin",
 }
 # How much of a server the calls of each service may fill: searches find room whatever others do.
 SHARE = {

@@ -68,6 +68,24 @@ Query = PlainQuery | MixtureQuery
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard a search tries where there is an index; None leaves a number as the index was tuned."""
+
+    exact: bool = False
+    nprobe: int | None = None
+    ef_search: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to search: with a threshold exactly, for all of that score; else with effort and diversity."""
+
+    effort: Effort = Effort()
+    diversity: float = 0.0
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sought:
     """What a query became: a unit vector (D,), whether a text was cut, the ids to leave out of the hits."""
 
@@ -78,20 +96,33 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What to store under an id: a vector (D,), or an encoded picture that gives one."""
+    """What to store under an id: a vector (D,), or an encoded picture that gives one.
+
+    `if_version` is the version that the stored point must have, 0 if there must be none.
+    """
 
     id: str
     content: bytes | Vector
     metadata: Metadata = field(default_factory=dict)
+    if_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A stored point; its unit vector (D,) float32 only if asked for."""
+    """A stored point; its unit vector (D,) float32 only if asked for. Every write gives a higher version."""
 
     id: str
     metadata: Metadata
     vector_D: Vector | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some points of a collection; `next` leads to the next page, and is 0 on the last."""
+
+    points: Sequence[StoredPoint]
+    next: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,19 +34,25 @@ from .stopwatch import Stopwatch
 
 Context = Any  # grpc.aio.ServicerContext
 Result = TypeVar("Result")
-DEFAULT_K = 10
+DEFAULT_K, DEFAULT_PAGE = 10, 100
 
 
 class _WithEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def _condition(self, text: str) -> dict[str, Any]:
+        with blame("filter_json"):
+            return object_from_json(text, self._engine.limits.max_metadata_bytes)
+
 
 class SearchServicer(_WithEngine, search_pb2_grpc.SearchServiceServicer):
     async def Search(self, request: search_pb2.SearchRequest, context: Context) -> search_pb2.SearchResponse:
         query = to.query_from_proto(request.query)
         condition = self._condition(request.filter_json)
-        result = await self._engine.search(request.collection, query, request.k or DEFAULT_K, condition)
+        result = await self._engine.search(
+            request.collection, query, request.k or DEFAULT_K, condition, to.manner_from_proto(request)
+        )
         return to.search_result_to_proto(result)
 
     async def BatchSearch(
@@ -55,7 +61,7 @@ class SearchServicer(_WithEngine, search_pb2_grpc.SearchServiceServicer):
         queries = to.queries_from_proto(request.queries)
         condition = self._condition(request.filter_json)
         found = await self._engine.batch_search(
-            request.collection, queries, request.k or DEFAULT_K, condition
+            request.collection, queries, request.k or DEFAULT_K, condition, to.manner_from_proto(request)
         )
         _raise_if_all_failed(found.errors, len(queries))
         return search_pb2.BatchSearchResponse(
@@ -65,10 +71,6 @@ class SearchServicer(_WithEngine, search_pb2_grpc.SearchServiceServicer):
             timings=to.timings_to_proto(found.timings),
             collection=found.collection,
         )
-
-    def _condition(self, text: str) -> dict[str, Any]:
-        with blame("filter_json"):
-            return object_from_json(text, self._engine.limits.max_metadata_bytes)
 
 
 class EmbedServicer(_WithEngine, embed_pb2_grpc.EmbedServiceServicer):
@@ -113,7 +115,9 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
     async def CreateCollection(
         self, request: collection_pb2.CreateCollectionRequest, context: Context
     ) -> collection_pb2.CreateCollectionResponse:
-        info, timings = await _timed(self._engine.create_collection(request.name, exist_ok=request.exist_ok))
+        info, timings = await _timed(
+            self._engine.create_collection(request.name, request.exist_ok, request.dtype, request.index)
+        )
         return collection_pb2.CreateCollectionResponse(
             collection=to.collection_to_proto(info), timings=timings
         )
@@ -142,7 +146,7 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
         self, request: collection_pb2.UpsertPointsRequest, context: Context
     ) -> collection_pb2.UpsertPointsResponse:
         points = await self._points(request.points)
-        upserted = await self._engine.upsert(request.collection, points)
+        upserted = await self._engine.upsert(request.collection, points, request.idempotency_key)
         _raise_if_all_failed(upserted.errors, len(points))
         return collection_pb2.UpsertPointsResponse(**self._upserted(upserted))
 
@@ -152,13 +156,20 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
         async for request in requests:
             async with time_limit(SECONDS["CollectionService"]):
                 points = await self._points(request.points)
-                upserted = await self._when_there_is_room(request.collection, points)
+                upserted = await self._when_there_is_room(request, points)
             yield collection_pb2.UpsertPointsStreamResponse(chunk=request.chunk, **self._upserted(upserted))
 
     async def DeletePoints(
         self, request: collection_pb2.DeletePointsRequest, context: Context
     ) -> collection_pb2.DeletePointsResponse:
-        deleted, timings = await _timed(self._engine.delete(request.collection, request.ids))
+        deleted, timings = await _timed(
+            self._engine.delete(
+                request.collection,
+                request.ids,
+                self._condition(request.filter_json),
+                request.idempotency_key,
+            )
+        )
         return collection_pb2.DeletePointsResponse(deleted=deleted, timings=timings)
 
     async def GetPoints(
@@ -174,17 +185,52 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
     async def CountPoints(
         self, request: collection_pb2.CountPointsRequest, context: Context
     ) -> collection_pb2.CountPointsResponse:
-        info, timings = await _timed(self._engine.collection(request.collection))
-        return collection_pb2.CountPointsResponse(count=info.count, timings=timings)
+        condition = self._condition(request.filter_json)
+        count, timings = await _timed(self._engine.count(request.collection, condition))
+        return collection_pb2.CountPointsResponse(count=count, timings=timings)
+
+    async def ScanPoints(
+        self, request: collection_pb2.ScanPointsRequest, context: Context
+    ) -> collection_pb2.ScanPointsResponse:
+        condition = self._condition(request.filter_json)
+        limit = request.limit or DEFAULT_PAGE
+        page, timings = await _timed(
+            self._engine.scan(request.collection, limit, request.after, request.with_vectors, condition)
+        )
+        points = to.stored_to_proto([point.id for point in page.points], page.points)
+        return collection_pb2.ScanPointsResponse(points=points, next=page.next, timings=timings)
+
+    async def SetAlias(
+        self, request: collection_pb2.SetAliasRequest, context: Context
+    ) -> collection_pb2.SetAliasResponse:
+        _, timings = await _timed(self._engine.set_alias(request.alias.name, request.alias.collection))
+        return collection_pb2.SetAliasResponse(timings=timings)
+
+    async def RemoveAlias(
+        self, request: collection_pb2.RemoveAliasRequest, context: Context
+    ) -> collection_pb2.RemoveAliasResponse:
+        _, timings = await _timed(self._engine.remove_alias(request.name))
+        return collection_pb2.RemoveAliasResponse(timings=timings)
+
+    async def ListAliases(
+        self, request: collection_pb2.ListAliasesRequest, context: Context
+    ) -> collection_pb2.ListAliasesResponse:
+        found, timings = await _timed(self._engine.aliases())
+        aliases = [collection_pb2.Alias(name=name, collection=one) for name, one in sorted(found.items())]
+        return collection_pb2.ListAliasesResponse(aliases=aliases, timings=timings)
 
     async def _points(self, messages: Sequence[collection_pb2.Point]) -> list[Point | PolylensError]:
         # In a thread: the metadata of a full request takes a tenth of a second to parse.
         return await asyncio.to_thread(to.points_from_proto, messages, self._engine.limits)
 
-    async def _when_there_is_room(self, collection: str, points: Sequence[Point | PolylensError]) -> Upserted:
+    async def _when_there_is_room(
+        self,
+        request: collection_pb2.UpsertPointsStreamRequest,
+        points: Sequence[Point | PolylensError],
+    ) -> Upserted:
         while True:  # a stream slows down where a single call is refused
             try:
-                return await self._engine.upsert(collection, points)
+                return await self._engine.upsert(request.collection, points, request.idempotency_key)
             except Overloaded as error:
                 await asyncio.sleep(min(error.retry_after, 0.5))
 

@@ -4,6 +4,7 @@ D = dimensions of the model's vectors, Q = queries.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from ..errors import InvalidInput, PolylensError
 from ..index.collection import Collection
 from ..index.errors import CollectionNotFound, FingerprintMismatch
 from ..index.filters import Filter
+from ..index.plan import Effort
+from ..index.policy import AUTO
+from ..index.results import Record
 from ..index.store import Store
 from ..index.validation import MAX_K
 from .errors import InvalidField, PointNotFound
-from .records import CollectionInfo, Hit, Point, Sought, StoredPoint, Vector
+from .records import CollectionInfo, Hit, Manner, Page, Point, Sought, StoredPoint, Vector
 
 Row = tuple[int, Point, Vector]  # position in the request, point, its unit vector
 
@@ -43,7 +47,7 @@ class Shelf:
             raise InvalidField("collection", f"there are several, name one of: {', '.join(names[:20])}")
         return self.open(names[0])
 
-    def create(self, name: str, exist_ok: bool) -> CollectionInfo:
+    def create(self, name: str, exist_ok: bool, dtype: str, index: str) -> CollectionInfo:
         """The new, empty collection; with `exist_ok` also an existing one of this model."""
         if exist_ok:
             try:
@@ -51,7 +55,14 @@ class Shelf:
             except CollectionNotFound:
                 pass
         return self._info(
-            self.store.create(name, dim=self._dim, fingerprint=self._fingerprint, exist_ok=exist_ok)
+            self.store.create(
+                name,
+                dim=self._dim,
+                fingerprint=self._fingerprint,
+                dtype=dtype or "float32",
+                index=index or AUTO,
+                exist_ok=exist_ok,
+            )
         )
 
     def info(self, name: str) -> CollectionInfo:
@@ -80,16 +91,21 @@ class Shelf:
 
 
 def search(
-    collection: Collection, sought: Sequence[Sought], k: int, condition: Filter | None
+    collection: Collection, sought: Sequence[Sought], k: int, condition: Filter | None, manner: Manner
 ) -> list[list[Hit]]:
     """The best `k` points for each, best first."""
     if not sought:
         return []
     vectors_QD = np.stack([one.vector_D for one in sought])
     wanted = min(k + max(len(one.itself) for one in sought), MAX_K)
+    if manner.threshold is not None:
+        found = collection.range_search(vectors_QD, manner.threshold, wanted, condition)
+    else:
+        effort = Effort(**asdict(manner.effort))
+        found = collection.search(vectors_QD, wanted, condition, effort=effort, diversity=manner.diversity)
     return [
         [Hit(hit.id, hit.score, hit.metadata) for hit in hits if hit.id not in one.itself][:k]
-        for one, hits in zip(sought, collection.search(vectors_QD, wanted, condition), strict=True)
+        for one, hits in zip(sought, found, strict=True)
     ]
 
 
@@ -108,26 +124,43 @@ def _vector_of(collection: Collection, id: str) -> Vector | PolylensError:
 
 def get(collection: Collection, ids: Sequence[str], vectors: bool) -> list[StoredPoint | None]:
     """The point of each id, or None."""
-    records = collection.get(ids, vectors)
-    return [None if one is None else StoredPoint(one.id, one.metadata, one.vector) for one in records]
+    return [None if one is None else _stored(one) for one in collection.get(ids, vectors)]
 
 
-def write(collection: Collection, rows: Sequence[Row]) -> dict[int, Exception]:
-    """The errors of the rows that the collection refuses, by position; all others are stored."""
+def scan(collection: Collection, limit: int, after: int, vectors: bool, condition: Filter | None) -> Page:
+    """The points behind the version `after`, in the order in which they were last written."""
+    points = [_stored(one) for one in collection.scan(limit, after, vectors, condition)]
+    return Page(points, points[-1].version if len(points) == limit else 0)
+
+
+def write(collection: Collection, rows: Sequence[Row], key: str = "") -> dict[int, Exception]:
+    """The errors of the rows that the collection refuses, by position; all others are stored.
+
+    With a key, or where a version is expected, all rows are stored or none.
+    """
     if not rows:
         return {}
+    versions = [point.if_version for _, point, _ in rows]
     try:
         collection.upsert(
             [point.id for _, point, _ in rows],
             np.stack([vector_D for _, _, vector_D in rows]),
             [dict(point.metadata) for _, point, _ in rows],
+            if_version=versions,
+            idempotency_key=key or None,
         )
     except InvalidInput as error:
+        if key or any(one is not None for one in versions):
+            raise
         if len(rows) == 1:
             return {rows[0][0]: error}
         half = len(rows) // 2
         return write(collection, rows[:half]) | write(collection, rows[half:])
     return {}
+
+
+def _stored(one: Record) -> StoredPoint:
+    return StoredPoint(one.id, one.metadata, one.vector, one.version)
 
 
 def _reason(error: PolylensError | None) -> str:

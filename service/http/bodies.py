@@ -11,10 +11,19 @@ import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
 from ...errors import InvalidInput
-from ..checks import blame
 from ..encoding import object_from_json
 from ..errors import InvalidField, TooLarge
-from ..records import IdQuery, ImageQuery, MixtureQuery, PlainQuery, Query, TextQuery, VectorQuery
+from ..records import (
+    Effort,
+    IdQuery,
+    ImageQuery,
+    Manner,
+    MixtureQuery,
+    PlainQuery,
+    Query,
+    TextQuery,
+    VectorQuery,
+)
 from ..settings import Limits
 
 DATA_URI = re.compile(r"data:image/[a-z0-9.+-]+(?:;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
@@ -46,10 +55,10 @@ async def read_object(request: Request) -> dict[str, Any]:
     return _parsed(body) if len(body) < BIG else await asyncio.to_thread(_parsed, body)
 
 
-def only(body: Body, *known: str) -> None:
+def only(body: Body, *known: str, within: str = "") -> None:
     """Refuses names that mean nothing: a misspelt one would be ignored in silence."""
     if unknown := sorted(body.keys() - set(known)):
-        raise InvalidField(unknown[0][:80], f"unknown; expected some of {', '.join(known)}")
+        raise InvalidField(within + unknown[0][:80], f"unknown; expected some of {', '.join(known)}")
 
 
 def text_of(value: Any, field: str) -> str:
@@ -93,6 +102,23 @@ def whole(body: Body, field: str, default: int) -> int:
     return value
 
 
+def manner_of(body: Body) -> Manner:
+    """How to search: effort, diversity and threshold."""
+    effort = body.get("effort") or {}
+    if not isinstance(effort, Mapping):
+        raise InvalidField("effort", f"expected an object, got {_kind(effort)}")
+    only(effort, "exact", "nprobe", "ef_search", within="effort.")
+    exact, threshold = effort.get("exact", False), body.get("threshold")
+    if not isinstance(exact, bool):
+        raise InvalidField("effort.exact", f"expected true or false, got {_kind(exact)}")
+    numbers = [whole(effort, name, 0) or None for name in ("nprobe", "ef_search")]
+    return Manner(
+        Effort(exact, *numbers),
+        _number(body.get("diversity", 0.0), "diversity"),
+        None if threshold is None else _number(threshold, "threshold"),
+    )
+
+
 def query_of(body: Body) -> Query:
     """The query: one of text, image, id, vector and mixture."""
     given = [name for name in (*PLAIN, "mixture") if body.get(name) is not None]
@@ -109,12 +135,8 @@ def query_of(body: Body) -> Query:
 def _weighted(part: Any, field: str) -> tuple[PlainQuery, float]:
     if not isinstance(part, Mapping):
         raise InvalidField(field, f"expected an object, got {_kind(part)}")
-    with blame(field):
-        only(part, *PLAIN, "weight")
-    weight = part.get("weight", 1.0)
-    if not isinstance(weight, int | float) or isinstance(weight, bool):
-        raise InvalidField(f"{field}.weight", f"expected a number, got {_kind(weight)}")
-    return _plain(part, f"{field}."), float(weight)
+    only(part, *PLAIN, "weight", within=f"{field}.")
+    return _plain(part, f"{field}."), _number(part.get("weight", 1.0), f"{field}.weight")
 
 
 def _plain(body: Body, prefix: str) -> PlainQuery:
@@ -136,6 +158,15 @@ def _plain(body: Body, prefix: str) -> PlainQuery:
             return VectorQuery(np.array(value, np.float64).astype(np.float32))
     except OverflowError as error:
         raise InvalidField(field, "a number is too large") from error
+
+
+def _number(value: Any, field: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InvalidField(field, f"expected a number, got {_kind(value)}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InvalidField(field, "the number is too large") from error
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

@@ -94,6 +94,12 @@ def _search(limits: Limits) -> dict[str, Any]:
             "k": {"type": "integer", "minimum": 1, "maximum": limits.max_k, "default": 10},
             "collection": {"type": "string", "description": "May be left out if there is only one."},
             "filter": {"type": "object", "description": "A condition on the metadata, as MongoDB has it."},
+            "diversity": {"type": "number", "description": "0 to 1: hits like those before stand back."},
+            "threshold": {
+                "type": "number",
+                "description": "Only hits of at least this score, found exactly.",
+            },
+            "effort": {"type": "object", "description": "exact, nprobe, ef_search: how hard to try."},
         },
         {
             "Words": {"text": "kikombe cha chai", "k": 5},

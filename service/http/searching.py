@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..engine import Engine
 from ..errors import InvalidField
 from ..records import Hit
-from .bodies import PLAIN, Body, image_of, only, query_of, text_of, whole
+from .bodies import PLAIN, Body, image_of, manner_of, only, query_of, text_of, whole
 from .embeddings import public_name
 from .gallery import Gallery
 from .replies import reply
@@ -20,12 +20,13 @@ DEFAULT_K = 10
 
 async def search(body: Body, engine: Engine, gallery: Gallery) -> Response:
     """The nearest stored points, best first."""
-    only(body, *PLAIN, "mixture", "k", "collection", "filter")
+    only(body, *PLAIN, "mixture", "k", "collection", "filter", "effort", "diversity", "threshold")
     condition = body.get("filter")
     if not isinstance(condition, Mapping | None):
         raise InvalidField("filter", "expected an object")
     collection = text_of(body.get("collection") or "", "collection")
-    found = await engine.search(collection, query_of(body), whole(body, "k", DEFAULT_K), condition)
+    k = whole(body, "k", DEFAULT_K)
+    found = await engine.search(collection, query_of(body), k, condition, manner_of(body))
     shown = await gallery.known(found.collection, found.hits)
     content = {
         "collection": found.collection,

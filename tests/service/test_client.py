@@ -38,7 +38,7 @@ def client(running: Any) -> Iterator[Client]:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_a_client_has_exactly_the_functions_of_calls(kind: type) -> None:
     methods = {name for name in vars(kind) if not name.startswith("_")} - {"run", "close"}
-    assert sorted(methods) == METHOD_NAMES and len(methods) == 14
+    assert sorted(methods) == METHOD_NAMES and len(methods) == 18
     for name in methods:
         method, function = getattr(kind, name), getattr(calls, name)
         assert inspect.signature(method) == inspect.signature(function)
@@ -253,6 +253,8 @@ def test_which_methods_only_read() -> None:
         "UpsertPoints",
         "UpsertPointsStream",
         "DeletePoints",
+        "SetAlias",
+        "RemoveAlias",
     }
 
 

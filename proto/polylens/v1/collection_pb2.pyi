@@ -22,24 +22,30 @@ class Collection(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., model_fingerprint: _Optional[str] = ..., count: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class Point(_message.Message):
-    __slots__ = ("id", "image", "vector", "metadata_json")
+    __slots__ = ("id", "image", "vector", "metadata_json", "if_version")
     ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     image: bytes
     vector: bytes
     metadata_json: str
-    def __init__(self, id: _Optional[str] = ..., image: _Optional[bytes] = ..., vector: _Optional[bytes] = ..., metadata_json: _Optional[str] = ...) -> None: ...
+    if_version: int
+    def __init__(self, id: _Optional[str] = ..., image: _Optional[bytes] = ..., vector: _Optional[bytes] = ..., metadata_json: _Optional[str] = ..., if_version: _Optional[int] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("name", "exist_ok")
+    __slots__ = ("name", "exist_ok", "dtype", "index")
     NAME_FIELD_NUMBER: _ClassVar[int]
     EXIST_OK_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     name: str
     exist_ok: bool
-    def __init__(self, name: _Optional[str] = ..., exist_ok: bool = ...) -> None: ...
+    dtype: str
+    index: str
+    def __init__(self, name: _Optional[str] = ..., exist_ok: bool = ..., dtype: _Optional[str] = ..., index: _Optional[str] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection", "timings")
@@ -88,12 +94,14 @@ class DropCollectionResponse(_message.Message):
     def __init__(self, timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class UpsertPointsRequest(_message.Message):
-    __slots__ = ("collection", "points")
+    __slots__ = ("collection", "points", "idempotency_key")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     collection: str
     points: _containers.RepeatedCompositeFieldContainer[Point]
-    def __init__(self, collection: _Optional[str] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, collection: _Optional[str] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class UpsertPointsResponse(_message.Message):
     __slots__ = ("stored", "errors", "model_fingerprint", "timings")
@@ -108,14 +116,16 @@ class UpsertPointsResponse(_message.Message):
     def __init__(self, stored: _Optional[int] = ..., errors: _Optional[_Iterable[_Union[_types_pb2.ItemError, _Mapping]]] = ..., model_fingerprint: _Optional[str] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class UpsertPointsStreamRequest(_message.Message):
-    __slots__ = ("chunk", "collection", "points")
+    __slots__ = ("chunk", "collection", "points", "idempotency_key")
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     chunk: int
     collection: str
     points: _containers.RepeatedCompositeFieldContainer[Point]
-    def __init__(self, chunk: _Optional[int] = ..., collection: _Optional[str] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, chunk: _Optional[int] = ..., collection: _Optional[str] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class UpsertPointsStreamResponse(_message.Message):
     __slots__ = ("chunk", "stored", "errors", "model_fingerprint", "timings")
@@ -132,12 +142,16 @@ class UpsertPointsStreamResponse(_message.Message):
     def __init__(self, chunk: _Optional[int] = ..., stored: _Optional[int] = ..., errors: _Optional[_Iterable[_Union[_types_pb2.ItemError, _Mapping]]] = ..., model_fingerprint: _Optional[str] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class DeletePointsRequest(_message.Message):
-    __slots__ = ("collection", "ids")
+    __slots__ = ("collection", "ids", "filter_json", "idempotency_key")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    filter_json: str
+    idempotency_key: str
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class DeletePointsResponse(_message.Message):
     __slots__ = ("deleted", "timings")
@@ -166,22 +180,26 @@ class GetPointsResponse(_message.Message):
     def __init__(self, points: _Optional[_Iterable[_Union[StoredPoint, _Mapping]]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
 
 class StoredPoint(_message.Message):
-    __slots__ = ("id", "found", "vector", "metadata_json")
+    __slots__ = ("id", "found", "vector", "metadata_json", "version")
     ID_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     found: bool
     vector: bytes
     metadata_json: str
-    def __init__(self, id: _Optional[str] = ..., found: bool = ..., vector: _Optional[bytes] = ..., metadata_json: _Optional[str] = ...) -> None: ...
+    version: int
+    def __init__(self, id: _Optional[str] = ..., found: bool = ..., vector: _Optional[bytes] = ..., metadata_json: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class CountPointsRequest(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "filter_json")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     collection: str
-    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., filter_json: _Optional[str] = ...) -> None: ...
 
 class CountPointsResponse(_message.Message):
     __slots__ = ("count", "timings")
@@ -190,3 +208,71 @@ class CountPointsResponse(_message.Message):
     count: int
     timings: _types_pb2.Timings
     def __init__(self, count: _Optional[int] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
+
+class ScanPointsRequest(_message.Message):
+    __slots__ = ("collection", "limit", "after", "with_vectors", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    limit: int
+    after: int
+    with_vectors: bool
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[int] = ..., with_vectors: bool = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class ScanPointsResponse(_message.Message):
+    __slots__ = ("points", "next", "timings")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedCompositeFieldContainer[StoredPoint]
+    next: int
+    timings: _types_pb2.Timings
+    def __init__(self, points: _Optional[_Iterable[_Union[StoredPoint, _Mapping]]] = ..., next: _Optional[int] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
+
+class Alias(_message.Message):
+    __slots__ = ("name", "collection")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    collection: str
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
+
+class SetAliasRequest(_message.Message):
+    __slots__ = ("alias",)
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    alias: Alias
+    def __init__(self, alias: _Optional[_Union[Alias, _Mapping]] = ...) -> None: ...
+
+class SetAliasResponse(_message.Message):
+    __slots__ = ("timings",)
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    timings: _types_pb2.Timings
+    def __init__(self, timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
+
+class RemoveAliasRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemoveAliasResponse(_message.Message):
+    __slots__ = ("timings",)
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    timings: _types_pb2.Timings
+    def __init__(self, timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
+
+class ListAliasesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListAliasesResponse(_message.Message):
+    __slots__ = ("aliases", "timings")
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    aliases: _containers.RepeatedCompositeFieldContainer[Alias]
+    timings: _types_pb2.Timings
+    def __init__(self, aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...

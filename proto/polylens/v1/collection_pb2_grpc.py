@@ -80,6 +80,26 @@ class CollectionServiceStub(object):
                 request_serializer=polylens_dot_v1_dot_collection__pb2.CountPointsRequest.SerializeToString,
                 response_deserializer=polylens_dot_v1_dot_collection__pb2.CountPointsResponse.FromString,
                 _registered_method=True)
+        self.ScanPoints = channel.unary_unary(
+                '/polylens.v1.CollectionService/ScanPoints',
+                request_serializer=polylens_dot_v1_dot_collection__pb2.ScanPointsRequest.SerializeToString,
+                response_deserializer=polylens_dot_v1_dot_collection__pb2.ScanPointsResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/polylens.v1.CollectionService/SetAlias',
+                request_serializer=polylens_dot_v1_dot_collection__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=polylens_dot_v1_dot_collection__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.RemoveAlias = channel.unary_unary(
+                '/polylens.v1.CollectionService/RemoveAlias',
+                request_serializer=polylens_dot_v1_dot_collection__pb2.RemoveAliasRequest.SerializeToString,
+                response_deserializer=polylens_dot_v1_dot_collection__pb2.RemoveAliasResponse.FromString,
+                _registered_method=True)
+        self.ListAliases = channel.unary_unary(
+                '/polylens.v1.CollectionService/ListAliases',
+                request_serializer=polylens_dot_v1_dot_collection__pb2.ListAliasesRequest.SerializeToString,
+                response_deserializer=polylens_dot_v1_dot_collection__pb2.ListAliasesResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer(object):
@@ -144,7 +164,35 @@ class CollectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CountPoints(self, request, context):
-        """How many points a collection has.
+        """How many points a collection has, all or those that meet a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScanPoints(self, request, context):
+        """The points page by page, in the order in which they were last written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Gives a collection a second name, or an alias another collection, in one step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveAlias(self, request, context):
+        """Takes an alias away; its collection stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliases(self, request, context):
+        """All aliases, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,6 +245,26 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.CountPoints,
                     request_deserializer=polylens_dot_v1_dot_collection__pb2.CountPointsRequest.FromString,
                     response_serializer=polylens_dot_v1_dot_collection__pb2.CountPointsResponse.SerializeToString,
+            ),
+            'ScanPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScanPoints,
+                    request_deserializer=polylens_dot_v1_dot_collection__pb2.ScanPointsRequest.FromString,
+                    response_serializer=polylens_dot_v1_dot_collection__pb2.ScanPointsResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=polylens_dot_v1_dot_collection__pb2.SetAliasRequest.FromString,
+                    response_serializer=polylens_dot_v1_dot_collection__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'RemoveAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveAlias,
+                    request_deserializer=polylens_dot_v1_dot_collection__pb2.RemoveAliasRequest.FromString,
+                    response_serializer=polylens_dot_v1_dot_collection__pb2.RemoveAliasResponse.SerializeToString,
+            ),
+            'ListAliases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliases,
+                    request_deserializer=polylens_dot_v1_dot_collection__pb2.ListAliasesRequest.FromString,
+                    response_serializer=polylens_dot_v1_dot_collection__pb2.ListAliasesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -443,6 +511,114 @@ class CollectionService(object):
             '/polylens.v1.CollectionService/CountPoints',
             polylens_dot_v1_dot_collection__pb2.CountPointsRequest.SerializeToString,
             polylens_dot_v1_dot_collection__pb2.CountPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScanPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polylens.v1.CollectionService/ScanPoints',
+            polylens_dot_v1_dot_collection__pb2.ScanPointsRequest.SerializeToString,
+            polylens_dot_v1_dot_collection__pb2.ScanPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polylens.v1.CollectionService/SetAlias',
+            polylens_dot_v1_dot_collection__pb2.SetAliasRequest.SerializeToString,
+            polylens_dot_v1_dot_collection__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polylens.v1.CollectionService/RemoveAlias',
+            polylens_dot_v1_dot_collection__pb2.RemoveAliasRequest.SerializeToString,
+            polylens_dot_v1_dot_collection__pb2.RemoveAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polylens.v1.CollectionService/ListAliases',
+            polylens_dot_v1_dot_collection__pb2.ListAliasesRequest.SerializeToString,
+            polylens_dot_v1_dot_collection__pb2.ListAliasesResponse.FromString,
             options,
             channel_credentials,
             insecure,

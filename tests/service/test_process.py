@@ -19,7 +19,9 @@ SERVE = "from polylens.cli import main; main()"
 LIAR = f"""
 from polylens.service import shelf
 write = shelf.write
-shelf.write = lambda collection, rows: write(collection, [row for row in rows if row[1].id != "lost"])
+def lie(collection, rows, *rest):
+    return write(collection, [row for row in rows if row[1].id != "lost"], *rest)
+shelf.write = lie
 {SERVE}
 """
 

@@ -22,6 +22,8 @@ CORE = [
     "grpcio-reflection>=1.78",
     "grpcio-status>=1.78",
     "protobuf>=6.31.1",
+    "prometheus-client>=0.20",
+    "pyyaml>=6",  # also needed by huggingface_hub
     "typer>=0.15",
     "rich>=13",
 ]
@@ -36,6 +38,7 @@ EXTRAS = {
     "open_clip": ["open-clip-torch>=3.0"],
     "eval": ["open-clip-torch>=3.0", "clip-benchmark>=1.6", "transformers>=5.0"],
     "http": ["starlette>=0.46", "uvicorn>=0.34"],
+    "otel": ["opentelemetry-sdk>=1.27", "opentelemetry-exporter-otlp-proto-grpc>=1.27"],
     "segmentation": ["mmsegmentation==1.2.2", "mmengine==0.10.7", "mmcv-lite==2.1.0", "ftfy", "regex"],
     "ray": ["ray[data,serve]>=2.40"],
     "milvus": ["pymilvus>=2.4"],
@@ -48,6 +51,7 @@ EXTRAS["test"] = [
     *EXTRAS["segmentation"],
     *EXTRAS["ray"],
     *EXTRAS["milvus"],
+    *EXTRAS["otel"],
     "pytest>=8",
     "pytest-timeout",
     "hypothesis",

@@ -1,7 +1,6 @@
 """Who may call what: the one place that gRPC and HTTP ask."""
 
 import hashlib
-from collections.abc import Callable
 
 from .errors import Forbidden, Overloaded, Unauthenticated
 from .tokens import Attempts, Holder, Tokens
@@ -14,13 +13,8 @@ KNOWN = 4096
 class Access:
     """Checks bearer tokens. Without `tokens`, whoever could connect may do everything."""
 
-    def __init__(
-        self,
-        tokens: Tokens | None = None,
-        attempts: Attempts | None = None,
-        failed: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._tokens, self._attempts, self._failed = tokens, attempts or Attempts(), failed
+    def __init__(self, tokens: Tokens | None = None, attempts: Attempts | None = None) -> None:
+        self._tokens, self._attempts, self.failed = tokens, attempts or Attempts(), 0
         # Who came with a right token before is not shut out by wrong tries of others at the same address.
         self._known: dict[tuple[str, bytes], None] = {}
 
@@ -38,7 +32,7 @@ class Access:
         if holder is None:
             self._known.pop(visitor, None)
             self._attempts.failed(address)
-            self._failed()
+            self.failed += 1
             raise Unauthenticated("a valid bearer token is needed")
         self._remember(visitor)
         if not holder.may(scope):

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,77 +11,175 @@ from PIL import Image
 
 from ..errors import InvalidInput
 from .batching import Batcher
+from .cache import TextCache
 from .checks import check_image, check_text
+from .decoding import Decoders
 from .errors import NotReady
+from .metrics import Metrics
 from .records import Done, Embedded, Embedding, Encoder, Vector
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
 from .threads import Device
 
+WARM_TEXT = "warm"
+
 
 class Embedder:
-    """One batcher for texts and one for images, which take turns on the encoder's device."""
+    """One batcher for texts and one for images, which take turns on the devices: one for each encoder.
 
-    def __init__(self, encoder: Encoder, settings: Settings, limits: Limits) -> None:
-        self._encoder, self._limits = encoder, limits
-        self._device = Device()
+    The encoders are the same model on different devices.
+    """
+
+    def __init__(
+        self, encoders: Sequence[Encoder], settings: Settings, limits: Limits, metrics: Metrics
+    ) -> None:
+        self._encoder, self._limits, self._settings, self._metrics = encoders[0], limits, settings, metrics
+        self._devices = {Device(): encoder for encoder in encoders}
+        self._decoders: Decoders | None = None
+        self.cache = TextCache(settings.cache_mb << 20, self._encoder.fingerprint)
         batcher = partial(
             Batcher,
-            device=self._device,
             max_size=settings.max_batch,
             max_wait=settings.max_wait_ms / 1000,
             max_pending=settings.max_queue,
         )
-        self._texts: Batcher[str, tuple[Any, bool], Embedding] = batcher(self._prepare_text, self._run_texts)
-        self._images: Batcher[bytes, Any, Embedding] = batcher(
-            self._prepare_image, self._run_images, workers=settings.workers
+        self._texts: Batcher[str, tuple[Any, bool], Embedding] = batcher(
+            self._prepare_text,
+            {device: partial(_run_texts, encoder) for device, encoder in self._devices.items()},
+            size=lambda entry: len(entry[0]),
+            budget=settings.max_batch_tokens,
+            note=partial(metrics.batch, "text"),
         )
+        self._images: Batcher[bytes, Any, Embedding] = batcher(
+            self._prepare_image,
+            {device: partial(_run_images, encoder) for device, encoder in self._devices.items()},
+            workers=settings.workers,
+            size=lambda pixels: int(np.prod(pixels.shape[1:])),
+            budget=settings.max_batch_pixels,
+            note=partial(metrics.batch, "image"),
+        )
+        self._tell(metrics)
 
     def start(self) -> None:
         """Begin to accept work."""
+        recipe = getattr(self._encoder, "recipe", None)
+        if self._settings.decoders and recipe is not None:
+            settings = self._settings
+            memory = settings.decoder_mb << 20
+            self._decoders = Decoders(
+                settings.decoders, recipe, seconds=settings.decoder_seconds, memory=memory
+            )
         self._texts.start()
         self._images.start()
 
     async def close(self) -> None:
         """Finish the batch that runs, refuse what waits."""
-        for part in (self._texts, self._images, self._device):
-            await part.close()
+        if self._decoders is not None:
+            await asyncio.to_thread(self._decoders.close)
+        for batcher in (self._texts, self._images):
+            await batcher.close()
+        for device in self._devices:
+            await device.close()
+
+    async def warm_up(self) -> None:
+        """Runs the smallest and the largest batch on every device: first times are slow."""
+        pixels = await asyncio.to_thread(self._prepare_image, _canary_image())
+        text = self._prepare_text(WARM_TEXT)
+        for device, encoder in self._devices.items():
+            async with device.turn:
+                for size in sorted({1, self._settings.max_batch}):
+                    await device.batch(partial(_run_texts, encoder), [text] * size)
+                    await device.batch(partial(_run_images, encoder), [pixels] * size)
 
     async def canary(self) -> None:
         """Returns when a text and an image have become vectors, by way of the queues that requests take."""
         await asyncio.gather(self._texts.submit("canary"), self._images.submit(_canary_image()))
 
-    async def texts(self, texts: Sequence[str], watch: Stopwatch) -> Embedded:
-        """An embedding or an error for each text."""
-        return await _embedded(self._texts, texts, watch)
+    async def texts(self, texts: Sequence[str], watch: Stopwatch, *, bulk: bool = False) -> Embedded:
+        """An embedding or an error for each text; `bulk` lets others go first."""
+        embeddings = [self.cache.get(text) for text in texts]
+        missing = [i for i, one in enumerate(embeddings) if one is None]
+        note = partial(self._metrics.entry, "text")
+        fresh = await _embedded(self._texts, [texts[i] for i in missing], watch, note, bulk)
+        for i, one in zip(missing, fresh.embeddings, strict=True):
+            embeddings[i] = one
+            if one is not None:
+                self.cache.put(texts[i], one)
+        errors = {missing[order]: error for order, error in fresh.errors.items()}
+        return Embedded(embeddings, errors, fresh.timings)
 
-    async def images(self, images: Sequence[bytes], watch: Stopwatch) -> Embedded:
-        """An embedding or an error for each encoded picture."""
-        return await _embedded(self._images, images, watch)
+    async def images(self, images: Sequence[bytes], watch: Stopwatch, *, bulk: bool = False) -> Embedded:
+        """An embedding or an error for each encoded picture; `bulk` lets others go first."""
+        return await _embedded(self._images, images, watch, partial(self._metrics.entry, "image"), bulk)
 
     def _prepare_text(self, text: str) -> tuple[Any, bool]:
         check_text(text, self._limits)
         return self._encoder.prepare_text(text), self._encoder.text_truncated(text)
 
-    def _run_texts(self, entries: list[tuple[Any, bool]]) -> list[Embedding | Exception]:
-        vectors_ND = self._encoder.embed_ids([ids for ids, _ in entries])
-        return _checked(vectors_ND, [truncated for _, truncated in entries])
-
     def _prepare_image(self, image: bytes) -> Any:
-        return self._encoder.prepare_image(check_image(image, self._limits))
+        check_image(image, self._limits)
+        if self._decoders is None:
+            return self._encoder.prepare_image(image)
+        made = self._decoders.prepare(image)
+        return self._encoder.prepare_image(made) if isinstance(made, Image.Image) else made
 
-    def _run_images(self, entries: list[Any]) -> list[Embedding | Exception]:
-        return _checked(self._encoder.embed_pixels(entries), [False] * len(entries))
+    def _tell(self, metrics: Metrics) -> None:
+        """Adds what the parts know of themselves to the metrics."""
+        batchers: dict[str, Batcher[Any, Any, Embedding]] = {"text": self._texts, "image": self._images}
+        metrics.add(
+            "polylens_queue_length",
+            "Entries that wait for a device.",
+            ["input", "level"],
+            lambda: {
+                (input, level): count
+                for input, batcher in batchers.items()
+                for level, count in zip(("interactive", "bulk"), batcher.waiting, strict=True)
+            },
+        )
+        metrics.add(
+            "polylens_entries_inside",
+            "Entries being prepared, waiting or running.",
+            ["input"],
+            lambda: {(input,): batcher.admission.inside for input, batcher in batchers.items()},
+        )
+        cache = self.cache
+        for name, read in {
+            "hits_total": lambda: cache.hits,
+            "misses_total": lambda: cache.misses,
+            "entries": lambda: len(cache),
+            "bytes": lambda: cache.bytes,
+        }.items():
+            _add_one(metrics, f"polylens_text_cache_{name}", "The cache of texts.", read)
+        restarts = lambda: self._decoders.restarts if self._decoders else 0  # noqa: E731
+        _add_one(metrics, "polylens_decoder_restarts_total", "Decoding processes replaced.", restarts)
+
+
+def _add_one(metrics: Metrics, name: str, help: str, read: Callable[[], float]) -> None:
+    metrics.add(name, help, (), lambda: {(): read()})
+
+
+def _run_texts(encoder: Encoder, entries: list[tuple[Any, bool]]) -> list[Embedding | Exception]:
+    vectors_ND = encoder.embed_ids([ids for ids, _ in entries])
+    return _checked(vectors_ND, [truncated for _, truncated in entries])
+
+
+def _run_images(encoder: Encoder, entries: list[Any]) -> list[Embedding | Exception]:
+    return _checked(encoder.embed_pixels(entries), [False] * len(entries))
 
 
 async def _embedded(
-    batcher: Batcher[Any, Any, Embedding], entries: Sequence[Any], watch: Stopwatch
+    batcher: Batcher[Any, Any, Embedding],
+    entries: Sequence[Any],
+    watch: Stopwatch,
+    note: Callable[[Done[Embedding]], None],
+    bulk: bool,
 ) -> Embedded:
     embeddings: list[Embedding | None] = []
     errors: dict[int, Exception] = {}
-    for position, result in enumerate(await batcher.submit_all(entries)):
+    for position, result in enumerate(await batcher.submit_all(entries, bulk=bulk)):
         if isinstance(result, Done):
             watch.note(result)
+            note(result)
             embeddings.append(result.value)
         elif isinstance(result, Exception) and not isinstance(result, NotReady):
             errors[position] = result

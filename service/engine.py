@@ -16,6 +16,7 @@ from .checks import blame, check_count, check_id, check_k, check_manner, check_n
 from .classify import Classifier
 from .embedder import Embedder
 from .errors import InvalidField
+from .metrics import Metrics
 from .queries import Asked, Queries
 from .records import (
     Answer,
@@ -44,13 +45,25 @@ USUAL = Manner()
 
 
 class Engine:
-    """Embeds, searches and looks after collections; `async with` it, which closes the store as well."""
+    """Embeds, searches and looks after collections; `async with` it, which closes the store as well.
+
+    `replicas` are the same model on other devices.
+    """
 
     def __init__(
-        self, encoder: Encoder, store: Store, settings: Settings | None = None, limits: Limits | None = None
+        self,
+        encoder: Encoder,
+        store: Store,
+        settings: Settings | None = None,
+        limits: Limits | None = None,
+        replicas: Sequence[Encoder] = (),
     ) -> None:
         self.encoder, self.settings, self.limits = encoder, settings or Settings(), limits or Limits()
-        self._embedder = Embedder(encoder, self.settings, self.limits)
+        self.metrics = Metrics()
+        self._embedder = Embedder([encoder, *replicas], self.settings, self.limits, self.metrics)
+        self.metrics.add(
+            "polylens_collection_points", "Points of a collection.", ["collection"], self._points
+        )
         self._store, self._shelf = store, shelf.Shelf(store, encoder.dim, encoder.fingerprint)
         self._disk = Threads(self.settings.workers, "disk")
         self._queries = Queries(self._embedder, self._disk, encoder.dim, self.limits)
@@ -66,10 +79,19 @@ class Engine:
         await self._disk.close()
         await asyncio.to_thread(self._store.close)
 
+    def _points(self) -> dict[tuple[str, ...], float]:
+        found = ((entry.name, entry.collection) for entry in self._store.list())
+        return {(name,): collection.count() for name, collection in found if collection is not None}
+
     def model(self) -> ModelInfo:
         """The model that embeds."""
         one = self.encoder
         return ModelInfo(one.name, one.fingerprint, one.dim, one.max_text_tokens, float(one.logit_scale))
+
+    async def warm_up(self) -> None:
+        """Returns when every device has run its smallest and its largest batch."""
+        if self.settings.warm_up:
+            await self._embedder.warm_up()
 
     async def canary(self) -> None:
         """Returns when a text and an image have become vectors, by way of the queues that requests take."""
@@ -164,7 +186,7 @@ class Engine:
                 sound[position] = point
             except PolylensError as error:
                 errors[position] = error
-        embedded = await self._embedder.images(list(images.values()), watch)
+        embedded = await self._embedder.images(list(images.values()), watch, bulk=True)
         for order, (position, embedding) in enumerate(zip(images, embedded.embeddings, strict=True)):
             if embedding is None:
                 errors[position] = embedded.errors[order]

@@ -42,6 +42,7 @@ class Device(Threads):
     def __init__(self) -> None:
         super().__init__(1, "device")
         self.turn = asyncio.Lock()
+        self.last_interactive = float("-inf")  # when an interactive entry arrived, on the loop's clock
 
     async def batch(
         self, run: Callable[[list[Any]], Sequence[Result]], entries: list[Any]

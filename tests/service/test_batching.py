@@ -45,7 +45,7 @@ async def batching(
     **how: Any,
 ) -> AsyncIterator[Batcher[Any, Any, Any]]:
     device = Device()
-    batcher = kind(prepare, run, device, **how)
+    batcher = kind(prepare, {device: run}, **how)
     batcher.start()
     try:
         yield batcher
@@ -166,9 +166,9 @@ async def test_an_error_reaches_everyone_it_concerns() -> None:
 class Careless(Batcher[Any, Any, Any]):
     """The control: a batch that fails fails for everyone in it."""
 
-    async def _solve(self, jobs: list[_Job[Any, Any]]) -> None:
+    async def _solve(self, jobs: list[_Job[Any, Any]], device: Device, run: Any) -> None:
         try:
-            values = await self._device.batch(self._run, [job.ready for job in jobs])
+            values = await device.batch(run, [job.ready for job in jobs])
         except Exception as error:
             return self._fail(jobs, error)
         for job, value in zip(jobs, values, strict=True):
@@ -320,7 +320,7 @@ async def test_random_cancellations_leave_nothing_behind() -> None:
         assert all(i == one.value for i, one in enumerate(done) if not isinstance(one, BaseException))
         assert 50 < len(kept) < 600
         await asyncio.sleep(0.01)
-        assert (batcher._admission.inside, len(batcher._queue)) == (0, 0)
+        assert (batcher.admission.inside, batcher.waiting) == (0, (0, 0))
     assert len(asyncio.all_tasks()) == tasks_before
 
 
@@ -336,7 +336,7 @@ async def test_two_batchers_take_turns_on_one_device() -> None:
         return entries
 
     device = Device()
-    pair = [Batcher[int, int, int](lambda x: x, run, device, max_size=2) for _ in range(2)]
+    pair = [Batcher[int, int, int](lambda x: x, {device: run}, max_size=2) for _ in range(2)]
     for batcher in pair:
         batcher.start()
     await asyncio.gather(*(batcher.submit_all(range(40)) for batcher in pair))

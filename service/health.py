@@ -30,7 +30,8 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def begin(self) -> None:
-        """Sends the first canary, which also warms the model up, and waits for it as long as it takes."""
+        """Warms the model up, sends the first canary, and waits for both as long as it takes."""
+        await self._engine.warm_up()
         begun = time.monotonic()
         await self._engine.canary()
         self._patience = max(self._patience, 5 * (time.monotonic() - begun))

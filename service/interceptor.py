@@ -6,7 +6,8 @@ Requests are parsed here rather than by gRPC, which answers UNKNOWN to bytes tha
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
@@ -16,6 +17,7 @@ from .admission import Gate
 from .deadline import time_limit
 from .errors import DeadlineExpired, Overloaded
 from .methods import SCOPE
+from .observing import Call, Observer
 from .status import to_status
 
 OURS = "/polylens.v1."
@@ -31,6 +33,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
 
     def __init__(self, gate: Gate, seconds: Mapping[str, float], access: Access) -> None:
         self._gate, self._seconds, self._access = gate, seconds, access
+        self.observer: Observer | None = None  # there is one before the server starts
 
     async def intercept_service(
         self,
@@ -56,59 +59,66 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
 
     def _unary(self, handler: Handler, service: str, name: str) -> Callable[..., Awaitable[Any]]:
         async def call(chunks: AsyncIterator[bytes], context: Any) -> Any:
-            try:
-                self._check(context, name)
+            async with self._observed(name, context) as seen:
                 self._gate.require(service)
                 data = await _next(chunks, READ_SECONDS)
+                if data is None:
+                    raise InvalidInput("the call came without a request")
+                seen.size = len(data)
                 with self._gate.entering(service, len(data)):
                     request = _parsed(handler, data)
                     async with time_limit(min(self._seconds[service], context.time_remaining() or 1e9)):
-                        return await handler.unary_unary(request, context)
-            except StopAsyncIteration:
-                await _abort(context, InvalidInput("the call came without a request"))
-            except Exception as error:
-                await _abort(context, error)
+                        reply = await handler.unary_unary(request, context)
+                seen.timed(reply)
+                return reply
 
         return call
 
     def _stream(self, handler: Handler, service: str, name: str) -> Callable[..., Awaitable[None]]:
         async def call(chunks: AsyncIterator[bytes], context: Any) -> None:
-            try:
-                self._check(context, name)
+            async with self._observed(name, context) as seen:
                 with self._gate.entering(service, 0):
-                    requests = self._requests(handler, chunks)
-                    async for reply in handler.stream_stream(requests, context):
+                    async for reply in handler.stream_stream(self._requests(handler, chunks, seen), context):
+                        seen.timed(reply)
                         async with time_limit(WRITE_SECONDS):
                             await context.write(reply)
-            except Exception as error:
-                await _abort(context, error)
 
         return call
 
-    def _passed_on(self, handler: Handler) -> Callable[..., AsyncIterator[Any]]:
-        async def call(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            try:
-                self._check(context, "")
+    def _passed_on(self, handler: Handler) -> Callable[..., Awaitable[None]]:
+        async def call(requests: AsyncIterator[Any], context: Any) -> None:
+            async with self._observed("ServerReflection", context):
                 async for reply in handler.stream_stream(requests, context):
-                    yield reply
-            except Exception as error:
-                await _abort(context, error)
+                    await context.write(reply)
 
         return call
 
-    def _check(self, context: Any, name: str) -> None:
-        given = dict(context.invocation_metadata()).get("authorization", "")
-        address = context.peer().rpartition(":")[0]  # without the port
-        scope = SCOPE.get(name, "admin") if name else "read"
-        self._access.check(given if isinstance(given, str) else "", address, scope)
+    @asynccontextmanager
+    async def _observed(self, name: str, context: Any) -> AsyncIterator[Call]:
+        """A call whose caller may make it; what goes wrong inside becomes its status."""
+        if self.observer is None:
+            raise RuntimeError("the server was started without an observer")
+        headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        with self.observer.call(name, headers) as seen:
+            try:
+                address = context.peer().rpartition(":")[0]  # without the port
+                scope = SCOPE.get(name, "admin")
+                seen.holder = self._access.check(headers.get("authorization", ""), address, scope).name
+                yield seen
+            except Exception as error:
+                code, message, trailers = to_status(error)
+                seen.code = code.name
+                await context.abort(code, message, trailers)
 
-    async def _requests(self, handler: Handler, chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async def _requests(
+        self, handler: Handler, chunks: AsyncIterator[bytes], seen: Call
+    ) -> AsyncIterator[Any]:
         """The requests of a stream; each is held until the next is asked for, and waits for room."""
         while True:
-            try:
-                data = await _next(chunks, IDLE_SECONDS)
-            except StopAsyncIteration:
+            data = await _next(chunks, IDLE_SECONDS)
+            if data is None:
                 return
+            seen.size += len(data)
             await self._room(len(data))
             with self._gate.bytes.entering(len(data)):
                 yield _parsed(handler, data)
@@ -122,10 +132,11 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
                     await asyncio.sleep(min(error.retry_after, 0.5))
 
 
-async def _next(chunks: AsyncIterator[bytes], seconds: float) -> bytes:
+async def _next(chunks: AsyncIterator[bytes], seconds: float) -> bytes | None:
+    """The next request; None after the last."""
     try:
         async with asyncio.timeout(seconds):
-            return await anext(aiter(chunks))
+            return await anext(aiter(chunks), None)
     except TimeoutError as error:
         raise DeadlineExpired(f"no request came within {seconds:g} s") from error
 
@@ -135,9 +146,3 @@ def _parsed(handler: Handler, data: bytes) -> Any:
         return handler.request_deserializer(data)
     except Exception as error:
         raise InvalidInput("the request is not a message of this method") from error
-
-
-async def _abort(context: Any, error: Exception) -> NoReturn:
-    code, message, trailers = to_status(error)
-    await context.abort(code, message, trailers)
-    raise error  # abort never returns; this tells the type checker

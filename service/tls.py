@@ -1,5 +1,6 @@
 """Certificates of the server and of its callers, read anew when their files change."""
 
+import asyncio
 import logging
 import ssl
 import threading
@@ -61,6 +62,12 @@ class Certificates:
             self._stamp = stamp
             logger.info("the certificates were read anew")
             return True
+
+    async def watch(self, every: float = 5.0) -> None:
+        """Refreshes until it is cancelled: gRPC asks by itself, HTTP does not."""
+        while True:
+            await asyncio.sleep(every)
+            await asyncio.to_thread(self.refresh)
 
     def _changed(self) -> Any:
         return self._configuration() if self.refresh() else None

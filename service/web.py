@@ -10,6 +10,7 @@ from ..errors import require
 from .access import Access
 from .admission import Gate
 from .engine import Engine
+from .observing import Observer
 from .settings import Settings
 from .tls import Certificates
 
@@ -26,6 +27,7 @@ class Backing:
     engine: Engine
     gate: Gate
     access: Access
+    observer: Observer
     ready: Callable[[], bool]
     metrics: Callable[[], bytes]
     pictures: Files | None = None
@@ -50,7 +52,7 @@ class Web:
         names = door.LOOPBACK_NAMES if self._loopback else None
         parts = _part("app").Parts(
             backing.engine,
-            door.Door(backing.gate, backing.access, backing.engine.limits, names),
+            door.Door(backing.gate, backing.access, backing.observer, backing.engine.limits, names),
             backing.ready,
             backing.metrics,
             _part("gallery").Gallery(backing.pictures, self._settings.pictures),

@@ -23,6 +23,7 @@ A_MODULE_OF = {
     "open_clip": "open_clip",
     "eval": "transformers",
     "http": "starlette",
+    "otel": "opentelemetry.trace",
     "segmentation": "mmseg",
     "ray": "ray",
     "milvus": "pymilvus",

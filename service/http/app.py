@@ -1,5 +1,6 @@
 """The routes: each line of the table says method, path, the gRPC method it stands for, and what is done."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -69,7 +70,7 @@ def guarded(parts: Parts) -> list[tuple[str, str, Endpoint]]:
     engine, door, gallery = parts.engine, parts.door, parts.gallery
 
     async def metrics(request: Request) -> Response:
-        return Response(parts.metrics(), media_type=METRICS_TYPE)
+        return Response(await asyncio.to_thread(parts.metrics), media_type=METRICS_TYPE)
 
     async def picture(request: Request) -> Response:
         return await gallery.picture(request.path_params["collection"], request.path_params["id"], engine)

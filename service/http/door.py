@@ -17,6 +17,7 @@ from ..access import Access
 from ..admission import Gate
 from ..deadline import time_limit
 from ..methods import METHODS, SCOPE, SECONDS
+from ..observing import Observer
 from ..settings import Limits
 from .bodies import Body, announced, read_object
 from .replies import error_reply, problem
@@ -30,10 +31,11 @@ GONE = 499  # as nginx has it; nobody reads the reply
 
 @dataclass(frozen=True)
 class Door:
-    """`gate` and `access` are those of gRPC; `names` are the hosts it answers to, if not to all."""
+    """Gate, access and observer are those of gRPC; `names` are the hosts it answers to, if not to all."""
 
     gate: Gate
     access: Access
+    observer: Observer
     limits: Limits
     names: frozenset[str] | None = None
 
@@ -63,13 +65,17 @@ class Door:
         """The reply, or the refusal of a caller who may not or cannot come in, before anything is read."""
         if self.names is not None and _name(request) not in self.names:
             return problem(421, "this server answers to no such host name", code="misdirected_request")
-        try:
-            address = request.client.host if request.client else ""
-            self.access.check(request.headers.get("authorization", ""), address, SCOPE[method])
-            self.gate.require(_service(method))
-            return await work()
-        except Exception as error:
-            return error_reply(error)
+        with self.observer.call(f"HTTP {method}", request.headers) as seen:
+            try:
+                address = request.client.host if request.client else ""
+                authorization = request.headers.get("authorization", "")
+                seen.holder = self.access.check(authorization, address, SCOPE[method]).name
+                self.gate.require(_service(method))
+                return await work()
+            except Exception as error:
+                reply = error_reply(error)
+                seen.code = str(reply.status_code)
+                return reply
 
     async def _in_time(self, request: Request, method: str, work: Coroutine[Any, Any, Response]) -> Response:
         service = _service(method)

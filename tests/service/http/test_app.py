@@ -20,6 +20,8 @@ from polylens.service.http import door, listener
 from polylens.service.http.app import Parts, guarded, open_pages
 from polylens.service.http.door import Door
 from polylens.service.http.openapi import document
+from polylens.service.metrics import Metrics
+from polylens.service.observing import Observer
 from polylens.service.server import Server
 from polylens.service.settings import Limits, Settings
 from polylens.service.tokens import Attempts, new_token
@@ -65,7 +67,7 @@ async def test_every_reply_has_its_headers(serve: Any, tmp_path: Path, ask: Any)
 
 async def test_the_document_describes_exactly_the_routes(serve: Any, tmp_path: Path, ask: Any) -> None:
     async with serve(tmp_path, http_port=0) as service:
-        parts = Parts(service.engine, Door(Gate(1, 1, {}), Access(), Limits()), lambda: True, bytes)
+        parts = Parts(service.engine, Door(Gate(1, 1, {}), Access(), Observer(Metrics()), Limits()), lambda: True, bytes)
         served = {(method, path.replace(":path", "")) for method, path, _ in guarded(parts)}
         pages = {path for path in open_pages(parts) if not path.startswith("/static/")} - {"/", "/docs"}
         served |= {("GET", path) for path in pages}
@@ -233,7 +235,7 @@ async def test_every_route_refuses_who_has_no_token_or_the_wrong_one(
     (tmp_path / "tokens").write_text(line)
     async with serve(tmp_path / "data", http_port=0, tokens=tmp_path / "tokens") as service:
         web = service.server.web.address
-        parts = Parts(service.engine, Door(Gate(1, 1, {}), Access(), Limits()), lambda: True, bytes)
+        parts = Parts(service.engine, Door(Gate(1, 1, {}), Access(), Observer(Metrics()), Limits()), lambda: True, bytes)
         closed = [(method, path) for method, path, _ in guarded(parts)]
         assert {path for path in open_pages(parts) if not path.startswith("/static/")} == OPEN
         for method, path in closed:

@@ -31,6 +31,7 @@ __all__ = ["SUMMARIES"]
 SUMMARIES = {
     "demo": "Search a gallery of emoji drawings in many languages, over gRPC.",
     "serve": "Serve a model and its collections over gRPC.",
+    "token": "Make a token for callers of a server.",
     "search": "Search a collection of a running server.",
     "classify": "Say which of some labels, in any language, fits each picture.",
     "embed": "Turn texts or pictures into vectors.",

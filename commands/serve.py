@@ -1,89 +1,67 @@
-"""`polylens serve`: a model and its collections over gRPC."""
+"""`polylens serve`: a model and its collections over gRPC and HTTP."""
 
-import logging
+import inspect
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
+import yaml
 
+from ..errors import InvalidInput
 from ..service.engine import Engine
-from ..service.run import run
+from ..service.logs import begin
+from ..service.run import check, run
 from ..service.server import Server
 from ..service.settings import Settings
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False)
-DEFAULT = Settings()
+# Each field of the settings is a flag, a variable POLYLENS_<FIELD>, and a name in the file of --config.
+HELP = {
+    "model": "mini, a folder, a hub id or open_clip:...",
+    "head": "C, or G where the checkpoint has it.",
+    "data": "Folder of the collections; made if absent.",
+    "host": "Address to listen on; others than loopback need TLS and tokens, or --insecure.",
+    "port": "Port to listen on; 0 is any free one.",
+    "http_port": "Port for HTTP and the page; 0 is any free one.",
+    "pictures": "Folder whose pictures the page may show.",
+    "insecure": "Let other machines in, unencrypted and unchecked.",
+    "tls_cert": "Certificate chain (PEM); read anew when it changes.",
+    "tls_key": "Its key (PEM).",
+    "tls_client_ca": "Callers must show a certificate that this authority (PEM) signed.",
+    "tokens": "File of the hashes of tokens; see docs/service.md.",
+    "log_format": "text or json.",
+    "log_calls": "A line in the log for every call.",
+    "traces": "Send OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT says where.",
+    "device": "auto, cpu, cuda, cuda:1, ...; several with commas.",
+    "dtype": "auto, float32, bfloat16 or float16.",
+    "max_batch": "Texts or images in one forward pass.",
+    "max_batch_tokens": "Tokens in one forward pass, padding included.",
+    "max_batch_pixels": "Pixels in one forward pass.",
+    "max_wait_ms": "How long a request waits for company.",
+    "max_queue": "Texts or images inside; more are refused.",
+    "max_bytes": "Bytes of requests inside; more are refused.",
+    "workers": "Threads that prepare images, and that search.",
+    "decoders": "Processes that decode images; 0 decodes in the server itself.",
+    "decoder_seconds": "Time to decode one image.",
+    "decoder_mb": "Memory to decode one image, in MiB.",
+    "cache_mb": "Memory for the vectors of repeated texts, in MiB; 0 for none.",
+    "warm_up": "Run the largest batch before answering.",
+    "drain_seconds": "At SIGTERM, time for balancers to look elsewhere.",
+    "grace_seconds": "Then, time for calls to finish.",
+}
 
 
-@app.command()
-def serve(
-    model: Annotated[
-        str, typer.Option(help="mini, a folder, a hub id or open_clip:...", envvar="POLYLENS_MODEL")
-    ] = DEFAULT.model,
-    head: Annotated[
-        str, typer.Option(help="C, or G where the checkpoint has it.", envvar="POLYLENS_HEAD")
-    ] = DEFAULT.head,
-    data: Annotated[
-        Path, typer.Option(help="Folder of the collections; made if absent.", envvar="POLYLENS_DATA")
-    ] = DEFAULT.data,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; others need --insecure.", envvar="POLYLENS_HOST")
-    ] = DEFAULT.host,
-    port: Annotated[
-        int, typer.Option(help="Port to listen on; 0 is any free one.", envvar="POLYLENS_PORT")
-    ] = DEFAULT.port,
-    http_port: Annotated[
-        int | None,
-        typer.Option(help="Port for HTTP and the page; 0 is any free one.", envvar="POLYLENS_HTTP_PORT"),
-    ] = DEFAULT.http_port,
-    pictures: Annotated[
-        Path | None,
-        typer.Option(help="Folder whose pictures the page may show.", envvar="POLYLENS_PICTURES"),
-    ] = DEFAULT.pictures,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure",
-            help="Let other machines in, unencrypted and unchecked.",
-            envvar="POLYLENS_INSECURE",
-        ),
-    ] = DEFAULT.insecure,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", envvar="POLYLENS_DEVICE")
-    ] = DEFAULT.device,
-    dtype: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16 or float16.", envvar="POLYLENS_DTYPE")
-    ] = DEFAULT.dtype,
-    max_batch: Annotated[
-        int, typer.Option(help="Texts or images in one forward pass.", envvar="POLYLENS_MAX_BATCH")
-    ] = DEFAULT.max_batch,
-    max_wait_ms: Annotated[
-        float, typer.Option(help="How long a request waits for company.", envvar="POLYLENS_MAX_WAIT_MS")
-    ] = DEFAULT.max_wait_ms,
-    max_queue: Annotated[
-        int, typer.Option(help="Texts or images inside; more are refused.", envvar="POLYLENS_MAX_QUEUE")
-    ] = DEFAULT.max_queue,
-    workers: Annotated[
-        int, typer.Option(help="Threads that decode, and that search.", envvar="POLYLENS_WORKERS")
-    ] = DEFAULT.workers,
-    drain_seconds: Annotated[
-        float,
-        typer.Option(
-            help="At SIGTERM, time for balancers to look elsewhere.", envvar="POLYLENS_DRAIN_SECONDS"
-        ),
-    ] = DEFAULT.drain_seconds,
-    grace_seconds: Annotated[
-        float,
-        typer.Option(help="Then, time for calls to finish.", envvar="POLYLENS_GRACE_SECONDS"),
-    ] = DEFAULT.grace_seconds,
-) -> None:
+def serve(**chosen: Any) -> None:
     """Serve a model and its collections over gRPC.
 
     Answers until Ctrl-C or SIGTERM, then finishes what is under way. What was
     acknowledged is on disk and survives however the server ends. Health checks
-    and reflection are standard gRPC.
+    and reflection are standard gRPC. Each flag is also a variable, such as
+    POLYLENS_HTTP_PORT, and a name in a YAML file, such as http_port; a flag
+    comes before a variable, and a variable before the file.
 
     polylens serve
 
@@ -91,28 +69,18 @@ def serve(
 
     polylens serve --http-port 8080 --pictures ~/Pictures
 
-    polylens serve --host 0.0.0.0 --insecure
+    polylens serve --config /etc/polylens.yaml --check
+
+    polylens serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key --tokens tokens
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = Settings(
-        model=model,
-        head=head,
-        data=data,
-        host=host,
-        port=port,
-        http_port=http_port,
-        pictures=pictures,
-        insecure=insecure,
-        device=device,
-        dtype=dtype,
-        max_batch=max_batch,
-        max_wait_ms=max_wait_ms,
-        max_queue=max_queue,
-        workers=workers,
-        drain_seconds=drain_seconds,
-        grace_seconds=grace_seconds,
-    )
-    run(settings, announce)
+    checking = chosen.pop("check")
+    chosen.pop("config")
+    settings = Settings(**chosen)
+    begin(settings.log_format)
+    if not checking:
+        run(settings, announce)
+    elif not check(settings, told):
+        raise typer.Exit(1)
 
 
 def announce(server: Server, engine: Engine) -> None:
@@ -121,3 +89,55 @@ def announce(server: Server, engine: Engine) -> None:
     typer.echo(
         f"serving {engine.encoder.name} on {server.address}, {page}collections in {engine.settings.data}"
     )
+
+
+def told(part: str, problem: str) -> None:
+    """Says what a check found."""
+    typer.echo(f"{part}: {problem or 'ok'}")
+
+
+def from_file(context: typer.Context, file: Path | None) -> Path | None:
+    """Takes the settings of a YAML file as those that hold where no flag and no variable says otherwise."""
+    if file is None:
+        return None
+    try:
+        found = yaml.safe_load(file.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{file} cannot be read: {error}") from error
+    if not isinstance(found, dict) or (unknown := sorted(map(str, found.keys() - HELP.keys()))):
+        what = f"unknown: {', '.join(unknown)}" if isinstance(found, dict) else "no names and values"
+        raise InvalidInput(f"{file}: {what}")
+    context.default_map = {name: value for name, value in found.items() if value is not None}
+    return file
+
+
+def _option(field: Field[Any], kind: Any) -> inspect.Parameter:
+    flag = f"--{field.name.replace('_', '-')}"
+    names = [f"{flag}/--no-{flag[2:]}" if field.default is True else flag]
+    option = typer.Option(*names, help=HELP[field.name], envvar=f"POLYLENS_{field.name.upper()}")
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return _parameter(field.name, Annotated[kind, option], default)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _signature() -> inspect.Signature:
+    kinds = get_type_hints(Settings)
+    config = typer.Option(
+        callback=from_file, is_eager=True, envvar="POLYLENS_CONFIG", help="YAML file of settings."
+    )
+    checking = typer.Option("--check", help="Only say whether the server would start.")
+    return inspect.Signature(
+        [
+            *(_option(field, kinds[field.name]) for field in fields(Settings)),
+            _parameter("config", Annotated[Path | None, config], None),
+            _parameter("check", Annotated[bool, checking], False),
+        ]
+    )
+
+
+serve.__signature__ = _signature()  # type: ignore[attr-defined]  # typer reads it
+serve.__annotations__ = {name: one.annotation for name, one in _signature().parameters.items()}
+app.command()(serve)

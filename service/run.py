@@ -1,15 +1,17 @@
-"""Runs a server until it is told to stop."""
+"""Runs a server until it is told to stop, or looks whether it could run."""
 
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ..clip.load import load
+from ..errors import PolylensError
 from ..index.errors import CollectionBusy
 from ..index.store import Store
 from .engine import Engine
+from .records import Encoder
 from .server import Server, serving
 from .settings import Settings
 
@@ -22,20 +24,64 @@ def run(settings: Settings, announce: Callable[[Server, Engine], None]) -> None:
     asyncio.run(_run(settings, announce))
 
 
+def check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
+    """Whether a server with these settings would start; `tell` gets each part and its problem, if any."""
+    return asyncio.run(_check(settings, tell))
+
+
 async def _run(settings: Settings, announce: Callable[[Server, Engine], None]) -> None:
     server = Server(settings)
     try:
         store = await asyncio.to_thread(open_store, settings.data)
-        encoder = await asyncio.to_thread(
-            load, settings.model, head=settings.head, device=settings.device, dtype=settings.dtype
-        )
-        engine = Engine(encoder, store, settings)
+        first, *others = await asyncio.to_thread(load_all, settings)
+        engine = Engine(first, store, settings, replicas=others)
     except BaseException:
         await server.stop(0)
         raise
     async with serving(engine, server):
         announce(server, engine)
         await _told_to_stop()
+
+
+async def _check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
+    async def listen() -> None:
+        await Server(settings).stop(0)
+
+    async def open_collections() -> None:
+        store = await asyncio.to_thread(open_store, settings.data)
+        try:
+            problems = [f"{entry.name}: {entry.error}" for entry in store.list() if entry.error is not None]
+        finally:
+            await asyncio.to_thread(store.close)
+        if problems:
+            raise PolylensError("; ".join(problems))
+
+    async def load_model() -> None:
+        await asyncio.to_thread(load_all, settings)
+
+    parts: dict[str, Callable[[], Awaitable[None]]] = {
+        "address, certificates, tokens": listen,
+        f"collections in {settings.data}": open_collections,
+        f"model {settings.model}": load_model,
+    }
+    good = True
+    for name, part in parts.items():
+        try:
+            await part()
+        except (PolylensError, OSError) as error:
+            good = False
+            tell(name, str(error))
+        else:
+            tell(name, "")
+    return good
+
+
+def load_all(settings: Settings) -> list[Encoder]:
+    """The model on each of the devices, which are named with commas between them."""
+    return [
+        load(settings.model, head=settings.head, device=device.strip(), dtype=settings.dtype)
+        for device in settings.device.split(",")
+    ]
 
 
 def open_store(folder: Path) -> Store:

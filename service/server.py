@@ -4,23 +4,27 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 
 import grpc
 from grpc_reflection.v1alpha import reflection
 
 from .access import Access
-from .admission import Gate
+from .admission import Admission, Gate
 from .engine import Engine
 from .errors import CannotListen
 from .health import Health
 from .interceptor import Interceptor
 from .methods import SECONDS, SERVICES, SHARE
+from .metrics import Metrics
+from .observing import Observer
 from .servicer import add_to_server
 from .settings import Limits, Settings
 from .tls import Certificates
 from .tokens import Tokens
+from .tracing import Traces
 from .web import Backing, Files, Web
 
 MAX_CALLS = 256
@@ -51,8 +55,10 @@ class Server:
         self._settings, self._gate = settings, Gate(MAX_CALLS, settings.max_bytes, SHARE)
         self._access = Access(None if settings.tokens is None else Tokens(settings.tokens))
         self._certificates = _certificates(settings)
+        self._interceptor = Interceptor(self._gate, SECONDS, self._access)
+        self._traces = Traces() if settings.traces else None
         self._server = grpc.aio.server(
-            interceptors=[Interceptor(self._gate, SECONDS, self._access)],
+            interceptors=[self._interceptor],
             options=OPTIONS,
             maximum_concurrent_rpcs=4 * MAX_CALLS,  # beyond it gRPC says UNAVAILABLE without a word of advice
         )
@@ -73,28 +79,64 @@ class Server:
             else Web(settings, loopback=loopback, certificates=self._certificates)
         )
         self._health: Health | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, engine: Engine, pictures: Files | None = None) -> None:
         """Returns when the server answers and a canary has come through. `pictures` are shown on the page."""
         add_to_server(engine, self._server)
+        self._tell(engine.metrics)
+        observer = Observer(engine.metrics, self._traces, lines=self._settings.log_calls)
+        self._interceptor.observer = observer
         names = [service.full_name for service in SERVICES]
-        self._health = Health(engine, names)
+        self._health = health = Health(engine, names)
         await self._health.add_to_server(self._server)
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         await self._server.start()
-        health = self._health
+        self._tasks.append(asyncio.create_task(engine.metrics.watch_lag()))
         if self.web is not None:
             await self.web.start(
-                Backing(engine, self._gate, self._access, lambda: health.ready, lambda: b"", pictures)
+                Backing(
+                    engine,
+                    self._gate,
+                    self._access,
+                    observer,
+                    lambda: health.ready,
+                    engine.metrics.text,
+                    pictures,
+                )
             )
         await health.begin()
-        self._watch = asyncio.create_task(self._health.watch())
+        self._tasks.append(asyncio.create_task(health.watch()))
+        if self._certificates is not None:
+            self._tasks.append(asyncio.create_task(self._certificates.watch()))
 
     def _take(self, address: str) -> int:
         if self._certificates is None:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, self._certificates.for_grpc())
+
+    def _tell(self, metrics: Metrics) -> None:
+        """Adds what the door knows to the metrics."""
+        rooms = {"calls": self._gate.calls, "bytes": self._gate.bytes, **self._gate.services}
+        for name, help, field in (
+            ("polylens_admission_inside", "Calls and bytes inside, calls also by service.", "inside"),
+            ("polylens_admission_limit", "How many may be inside.", "limit"),
+            ("polylens_admission_refused_total", "Refused for want of room.", "refused"),
+        ):
+            read = partial(_field_of_each, rooms, field)
+            metrics.add(name, help, ["room"], read)
+        metrics.add(
+            "polylens_wrong_tokens_total",
+            "Tries without a valid token.",
+            (),
+            lambda: {(): self._access.failed},
+        )
+        metrics.add(
+            "polylens_ready",
+            "Whether canaries come through.",
+            (),
+            lambda: {(): bool(self._health and self._health.ready)},
+        )
 
     async def drain(self) -> None:
         """Tells balancers to look elsewhere, gives them time to, then finishes the calls under way."""
@@ -105,10 +147,12 @@ class Server:
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls; those under way are cancelled after the grace."""
-        if self._watch is not None:
-            self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         await asyncio.gather(
             self._server.stop(grace_seconds), *([] if self.web is None else [self.web.stop(grace_seconds)])
         )
@@ -129,6 +173,10 @@ async def serving(
                 await server.drain()
     finally:
         await server.stop(0)  # gives the port back even when nothing was started
+
+
+def _field_of_each(rooms: Mapping[str, Admission], field: str) -> dict[tuple[str, ...], float]:
+    return {(name,): getattr(room, field) for name, room in rooms.items()}
 
 
 def _require_safe(settings: Settings) -> None:

@@ -25,7 +25,12 @@ class Limits:
 
 LEAST = {
     "max_batch": 1,
+    "max_batch_tokens": 1,
+    "max_batch_pixels": 1,
     "workers": 1,
+    "decoders": 0,
+    "decoder_mb": 64,
+    "cache_mb": 0,
     "max_queue": Limits().max_items,
     "max_bytes": Limits().max_message_bytes,
 }
@@ -43,6 +48,9 @@ class Settings:
     http_port: int | None = None
     pictures: Path | None = None
     insecure: bool = False
+    log_format: str = "text"
+    log_calls: bool = False
+    traces: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -50,10 +58,17 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     max_batch: int = 32
+    max_batch_tokens: int = 16384
+    max_batch_pixels: int = 16 << 20
     max_wait_ms: float = 2.0
     max_queue: int = 1024
     max_bytes: int = 512 << 20
     workers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    decoders: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    decoder_seconds: float = 10.0
+    decoder_mb: int = 1024
+    cache_mb: int = 32
+    warm_up: bool = True
     drain_seconds: float = 2.0
     grace_seconds: float = 20.0
 
@@ -65,10 +80,12 @@ class Settings:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not at least {least}")
+        if self.log_format not in ("text", "json"):
+            raise InvalidInput(f"log_format is {self.log_format!r}, not 'text' or 'json'")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidInput("tls_cert and tls_key are needed together")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise InvalidInput("tls_client_ca needs tls_cert and tls_key")
-        for name in ("max_wait_ms", "drain_seconds", "grace_seconds"):
+        for name in ("max_wait_ms", "decoder_seconds", "drain_seconds", "grace_seconds"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not zero or more")

@@ -27,6 +27,10 @@ from polylens.service.settings import Limits, Settings
 from polylens.service.tokens import Attempts, new_token
 
 
+def new_door() -> Door:
+    return Door(Gate(1, 1, {}), Access(), Observer(Metrics()), Limits())
+
+
 async def test_health_and_readiness(serve: Any, tmp_path: Path, ask: Any) -> None:
     async with serve(tmp_path, http_port=0) as service:
         web = service.server.web.address
@@ -67,7 +71,7 @@ async def test_every_reply_has_its_headers(serve: Any, tmp_path: Path, ask: Any)
 
 async def test_the_document_describes_exactly_the_routes(serve: Any, tmp_path: Path, ask: Any) -> None:
     async with serve(tmp_path, http_port=0) as service:
-        parts = Parts(service.engine, Door(Gate(1, 1, {}), Access(), Observer(Metrics()), Limits()), lambda: True, bytes)
+        parts = Parts(service.engine, new_door(), lambda: True, bytes)
         served = {(method, path.replace(":path", "")) for method, path, _ in guarded(parts)}
         pages = {path for path in open_pages(parts) if not path.startswith("/static/")} - {"/", "/docs"}
         served |= {("GET", path) for path in pages}
@@ -235,7 +239,7 @@ async def test_every_route_refuses_who_has_no_token_or_the_wrong_one(
     (tmp_path / "tokens").write_text(line)
     async with serve(tmp_path / "data", http_port=0, tokens=tmp_path / "tokens") as service:
         web = service.server.web.address
-        parts = Parts(service.engine, Door(Gate(1, 1, {}), Access(), Observer(Metrics()), Limits()), lambda: True, bytes)
+        parts = Parts(service.engine, new_door(), lambda: True, bytes)
         closed = [(method, path) for method, path, _ in guarded(parts)]
         assert {path for path in open_pages(parts) if not path.startswith("/static/")} == OPEN
         for method, path in closed:

@@ -2,14 +2,17 @@
 
 from .collection import Collection
 from .filters import And, Equal, Exists, Filter, In, Not, Or, Range, from_json
+from .interface import AnyCollection, AnyStore, Entry
 from .plan import Effort
 from .results import Hit, Hits, Pair, Record
 from .snapshot import Snapshot, restore
-from .store import Entry, Store
+from .store import Store
 from .verify import Finding, Report, verify
 
 __all__ = [
     "And",
+    "AnyCollection",
+    "AnyStore",
     "Collection",
     "Effort",
     "Entry",

@@ -2,23 +2,20 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from numpy.typing import ArrayLike
 
 from . import loading, manifest, policy, schema, validation
-from .changes import Change, digest
+from .changes import Change
 from .database import DATABASE, MIN_FREE, Database
-from .errors import CollectionExists, CollectionNotFound, DimensionMismatch
+from .errors import CollectionExists, CollectionNotFound
 from .faiss_build import Steps
 from .files import LOCK, Files, Lock
 from .filters import Filter, to_sql
 from .policy import Policy
 from .reading import Reading
-from .requests import Request
 from .schema import Identity
 from .sealed import FOLDER as SEGMENTS
 from .sealer import Sealer
@@ -52,7 +49,7 @@ class Collection(Reading):
         """Use `create` or `open`."""
         self.path, self._lock = path, lock
         loaded = loading.load(Place(path, files, database, identity))
-        super().__init__(database, identity, loaded.memory)
+        super().__init__(path, database, identity, loaded.memory)
         self._degraded, self._policy = loaded.degraded, loaded.policy
         self._writer = Writer(database, self._memory)
         self._sealing = Sealing(Place(path, files, database, identity), self._memory, self._writer)
@@ -106,7 +103,7 @@ class Collection(Reading):
             elif not exist_ok:
                 raise CollectionExists(f"{folder} is a collection already")
             else:
-                loading.require(folder, found, wanted.fingerprint, wanted.dim, wanted.metric, wanted.dtype)
+                found.require(folder, wanted.fingerprint, wanted.dim, wanted.metric, wanted.dtype)
             collection = cls(folder, lock, database, wanted, files=files)
             undo.pop_all()
         return collection
@@ -133,67 +130,16 @@ class Collection(Reading):
             lock, database, found = loading.acquire(folder, files, min_free, undo)
             if found is None:
                 raise CollectionNotFound(f"the collection in {folder} was never completely created")
-            loading.require(folder, found, fingerprint)
+            found.require(folder, fingerprint)
             collection = cls(folder, lock, database, found, files=files, background=background)
             undo.pop_all()
         return collection
 
-    def require(
-        self, fingerprint: str, dim: int | None = None, metric: str | None = None, dtype: str | None = None
-    ) -> None:
-        """Raises `FingerprintMismatch` unless vectors of this model (and width, ...) belong here."""
-        loading.require(self.path, self._identity, fingerprint, dim, metric, dtype)
-
-    def upsert(
-        self,
-        ids: Iterable[str],
-        vectors_ND: ArrayLike,
-        metadata: Iterable[Mapping[str, Any]] | None = None,
-        *,
-        normalize: bool = False,
-        if_version: Iterable[int | None] | None = None,
-        idempotency_key: str | None = None,
-    ) -> int:
-        """The number of items stored, all or none, once they are durable and searchable.
-
-        Where an id comes twice the later one wins, as if they had been sent one after the other. Vectors must
-        be unit (within 1e-3, stored bit by bit) unless `normalize` asks to scale them. `if_version` says for
-        each id which version it must have (0: it must not be there, None: any), else `VersionConflict`. The
-        same call again with the same `idempotency_key`, within a day, answers the same and writes nothing.
-        """
-        names = validation.item_ids(ids)
-        vectors = validation.vectors(
-            vectors_ND, dim=self.dim, limit=validation.MAX_ROWS, normalize=normalize, metric=self.metric
-        ).astype(self._storage, copy=False)
-        if len(vectors) != len(names):
-            raise DimensionMismatch(f"{len(vectors)} vectors for {len(names)} ids")
-        texts = validation.metadata_texts(metadata, len(names))
-        expected = validation.versions(if_version, names)
-        last = sorted({name: index for index, name in enumerate(names)}.values())
-        if len(last) < len(names):
-            names, texts, vectors = [names[i] for i in last], [texts[i] for i in last], vectors[last]
-        return self._write(Change(names, texts, vectors, expected=expected), idempotency_key)
-
-    def delete(
-        self,
-        ids: Iterable[str],
-        *,
-        if_version: Iterable[int | None] | None = None,
-        idempotency_key: str | None = None,
-    ) -> int:
-        """The number of items deleted, once that is durable; ids that are not there are ignored."""
-        names = validation.item_ids(ids)
-        return self._write(Change(names, expected=validation.versions(if_version, names)), idempotency_key)
-
     def delete_where(self, filter: Filter, *, idempotency_key: str | None = None) -> int:
         """The number of items deleted, once that is durable: those that pass the filter at that moment."""
-        return self._write(Change(condition=to_sql(filter)), idempotency_key)
+        return self._submit(Change(condition=to_sql(filter)), idempotency_key)
 
-    def _write(self, change: Change, key: str | None) -> int:
-        if key is not None:
-            change.request = Request(validation.idempotency_key(key), digest(change))
-        elif not change.ids and change.condition is None:
-            return 0
+    def _write(self, change: Change) -> int:
         result = self._writer.submit(change).result
         self._nudge()
         return result
@@ -284,14 +230,3 @@ class Collection(Reading):
             self._database.close()
         finally:
             self._lock.release(clean=healthy)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Collection {self.path} of {self.count()} vectors of width {self.dim}>"

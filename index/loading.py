@@ -18,10 +18,7 @@ from . import manifest, policy, rows, schema, sealed
 from .database import DATABASE, Database, reported
 from .errors import (
     CollectionBusy,
-    CollectionExists,
     CorruptCollection,
-    DimensionMismatch,
-    FingerprintMismatch,
     StorageFailed,
     StorageFull,
 )
@@ -54,23 +51,6 @@ def acquire(
             schema.migrate(connection)
     with reported(database.path):
         return lock, database, schema.identity(database.writer)
-
-
-def require(
-    folder: Path,
-    found: Identity,
-    fingerprint: str | None,
-    dim: int | None = None,
-    metric: str | None = None,
-    dtype: str | None = None,
-) -> None:
-    if fingerprint is not None and fingerprint != found.fingerprint:
-        raise FingerprintMismatch(f"{folder} was filled by model {found.fingerprint}, not by {fingerprint}")
-    if dim is not None and dim != found.dim:
-        raise DimensionMismatch(f"{folder} holds vectors of width {found.dim}, not {dim}")
-    for name, wanted, got in (("metric", metric, found.metric), ("dtype", dtype, found.dtype)):
-        if wanted is not None and wanted != got:
-            raise CollectionExists(f"{folder} has the {name} {got}, not {wanted}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import apsw
 import numpy as np
 
-from .errors import CorruptCollection, UnsupportedFormat
+from .errors import (
+    CollectionExists,
+    CorruptCollection,
+    DimensionMismatch,
+    FingerprintMismatch,
+    UnsupportedFormat,
+)
 
 APPLICATION_ID = 0x504C454E  # "PLEN", in the SQLite header
 FORMAT_VERSION = 2
@@ -79,6 +85,23 @@ class Identity:
     def storage(self) -> np.dtype[np.floating]:
         """The dtype of stored vectors, little-endian."""
         return np.dtype({"float32": "<f4", "float16": "<f2"}[self.dtype])
+
+    def require(
+        self,
+        place: object,
+        fingerprint: str | None,
+        dim: int | None = None,
+        metric: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """Raises an error that names the place for the first that is given and is another."""
+        if fingerprint is not None and fingerprint != self.fingerprint:
+            raise FingerprintMismatch(f"{place} was filled by model {self.fingerprint}, not by {fingerprint}")
+        if dim is not None and dim != self.dim:
+            raise DimensionMismatch(f"{place} holds vectors of width {self.dim}, not {dim}")
+        for name, wanted, got in (("metric", metric, self.metric), ("dtype", dtype, self.dtype)):
+            if wanted is not None and wanted != got:
+                raise CollectionExists(f"{place} has the {name} {got}, not {wanted}")
 
 
 def create(connection: apsw.Connection, identity: Identity) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import re
 import secrets
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,19 +21,11 @@ from .errors import (
     again,
 )
 from .files import LOCK, Files
+from .interface import Entry
 from .policy import AUTO
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TRASH = ".trash-"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One collection of a store: open, or with the error that opening it met."""
-
-    name: str
-    collection: Collection | None
-    error: PolylensError | None
 
 
 class Store:

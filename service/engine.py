@@ -10,7 +10,7 @@ from typing import Self
 
 from ..errors import PolylensError
 from ..index.filters import Filter, from_json
-from ..index.store import Store
+from ..index.interface import AnyStore
 from . import shelf
 from .checks import blame, check_count, check_id, check_k, check_manner, check_no_key, unit_vector
 from .classify import Classifier
@@ -53,7 +53,7 @@ class Engine:
     def __init__(
         self,
         encoder: Encoder,
-        store: Store,
+        store: AnyStore,
         settings: Settings | None = None,
         limits: Limits | None = None,
         replicas: Sequence[Encoder] = (),
@@ -124,7 +124,7 @@ class Engine:
         sought = await self._queries.find(target, query, watch)
         with watch.store():
             (hits,) = await self._disk.run(shelf.search, target, [sought], k, filter, manner)
-        name, fingerprint = target.path.name, self.encoder.fingerprint
+        name, fingerprint = target.name, self.encoder.fingerprint
         return SearchResult(hits, name, fingerprint, sought.truncated, watch.read())
 
     async def batch_search(
@@ -151,7 +151,7 @@ class Engine:
         answers: list[Answer | None] = [None] * len(queries)
         for (i, one), its in zip(sought.items(), hits, strict=True):
             answers[i] = Answer(its, one.truncated)
-        return Answers(answers, errors, target.path.name, watch.read())
+        return Answers(answers, errors, target.name, watch.read())
 
     async def classify(
         self, images: Sequence[bytes], labels: Sequence[str], templates: Sequence[str] = (), top: int = 0

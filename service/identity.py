@@ -34,8 +34,7 @@ class Identity:
         """What gRPC needs to encrypt."""
         try:
             read = [
-                None if path is None else path.read_bytes()
-                for path in (self.ca, self.key, self.certificate)
+                None if path is None else path.read_bytes() for path in (self.ca, self.key, self.certificate)
             ]
         except OSError as error:
             raise InvalidInput(f"cannot read {error.filename}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import InvalidInput, PolylensError
-from ..index.collection import Collection
+from ..index.interface import AnyCollection
 from . import shelf
 from .checks import SHORTEST, blame, check_count, check_id, check_image, check_text, unit_vector
 from .embedder import Embedder
@@ -54,7 +54,7 @@ class Queries:
     def __init__(self, embedder: Embedder, disk: Threads, dim: int, limits: Limits) -> None:
         self._embedder, self._disk, self._dim, self._limits = embedder, disk, dim, limits
 
-    async def find(self, target: Collection, query: Query, watch: Stopwatch) -> Sought:
+    async def find(self, target: AnyCollection, query: Query, watch: Stopwatch) -> Sought:
         """What to search for; raises the error of the query."""
         (found,) = await self._find(target, {"query": query}, watch)
         if isinstance(found, Exception):
@@ -62,13 +62,13 @@ class Queries:
         return found
 
     async def find_all(
-        self, target: Collection, queries: Sequence[Asked], watch: Stopwatch
+        self, target: AnyCollection, queries: Sequence[Asked], watch: Stopwatch
     ) -> list[Sought | Exception]:
         """What to search for or an error, for each query; an error in place of one is handed through."""
         return await self._find(target, {f"queries[{i}]": one for i, one in enumerate(queries)}, watch)
 
     async def _find(
-        self, target: Collection, queries: Mapping[str, Asked], watch: Stopwatch
+        self, target: AnyCollection, queries: Mapping[str, Asked], watch: Stopwatch
     ) -> list[Sought | Exception]:
         work = _Work(self._dim, self._limits)
         split = {field: work.split(field, query) for field, query in queries.items()}
@@ -80,7 +80,7 @@ class Queries:
         )
         return [one if isinstance(one, Exception) else _joined(field, one) for field, one in split.items()]
 
-    async def _look_up(self, target: Collection, ids: Mapping[_Part, str], watch: Stopwatch) -> None:
+    async def _look_up(self, target: AnyCollection, ids: Mapping[_Part, str], watch: Stopwatch) -> None:
         if not ids:
             return
         with watch.store():

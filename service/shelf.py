@@ -9,13 +9,12 @@ from dataclasses import asdict
 import numpy as np
 
 from ..errors import InvalidInput, PolylensError
-from ..index.collection import Collection
 from ..index.errors import CollectionNotFound, FingerprintMismatch
 from ..index.filters import Filter
+from ..index.interface import AnyCollection, AnyStore
 from ..index.plan import Effort
 from ..index.policy import AUTO
 from ..index.results import Record
-from ..index.store import Store
 from ..index.validation import MAX_K
 from .errors import InvalidField, PointNotFound
 from .records import CollectionInfo, Hit, Manner, Page, Point, Sought, StoredPoint, Vector
@@ -26,17 +25,17 @@ Row = tuple[int, Point, Vector]  # position in the request, point, its unit vect
 class Shelf:
     """Opens, makes and drops collections for the model of this width and fingerprint."""
 
-    def __init__(self, store: Store, dim: int, fingerprint: str) -> None:
+    def __init__(self, store: AnyStore, dim: int, fingerprint: str) -> None:
         self.store, self._dim, self._fingerprint = store, dim, fingerprint
 
-    def open(self, name: str) -> Collection:
+    def open(self, name: str) -> AnyCollection:
         """The collection, if this model filled it; refused otherwise."""
         collection = self.store.open(name)
         if problem := self._problem(collection):
             raise FingerprintMismatch(f"collection {name!r} cannot be used: {problem}")
         return collection
 
-    def open_or_only(self, name: str) -> Collection:
+    def open_or_only(self, name: str) -> AnyCollection:
         """The collection, or the only one there is if the name is empty."""
         if name:
             return self.open(name)
@@ -78,10 +77,10 @@ class Shelf:
             for entry in self.store.list()
         ]
 
-    def _info(self, one: Collection) -> CollectionInfo:
-        return CollectionInfo(one.path.name, one.dim, one.fingerprint, one.count(), self._problem(one))
+    def _info(self, one: AnyCollection) -> CollectionInfo:
+        return CollectionInfo(one.name, one.dim, one.fingerprint, one.count(), self._problem(one))
 
-    def _problem(self, collection: Collection) -> str:
+    def _problem(self, collection: AnyCollection) -> str:
         if collection.fingerprint == self._fingerprint:
             return ""
         return (
@@ -91,7 +90,7 @@ class Shelf:
 
 
 def search(
-    collection: Collection, sought: Sequence[Sought], k: int, condition: Filter | None, manner: Manner
+    collection: AnyCollection, sought: Sequence[Sought], k: int, condition: Filter | None, manner: Manner
 ) -> list[list[Hit]]:
     """The best `k` points for each, best first."""
     if not sought:
@@ -109,12 +108,12 @@ def search(
     ]
 
 
-def vectors_of(collection: Collection, ids: Sequence[str]) -> list[Vector | PolylensError]:
+def vectors_of(collection: AnyCollection, ids: Sequence[str]) -> list[Vector | PolylensError]:
     """The unit vector (D,) stored under each id, or the error of the id."""
     return [_vector_of(collection, id) for id in ids]
 
 
-def _vector_of(collection: Collection, id: str) -> Vector | PolylensError:
+def _vector_of(collection: AnyCollection, id: str) -> Vector | PolylensError:
     try:
         (record,) = collection.get([id])
     except InvalidInput as error:
@@ -122,18 +121,18 @@ def _vector_of(collection: Collection, id: str) -> Vector | PolylensError:
     return PointNotFound(id) if record is None or record.vector is None else record.vector
 
 
-def get(collection: Collection, ids: Sequence[str], vectors: bool) -> list[StoredPoint | None]:
+def get(collection: AnyCollection, ids: Sequence[str], vectors: bool) -> list[StoredPoint | None]:
     """The point of each id, or None."""
     return [None if one is None else _stored(one) for one in collection.get(ids, vectors)]
 
 
-def scan(collection: Collection, limit: int, after: int, vectors: bool, condition: Filter | None) -> Page:
+def scan(collection: AnyCollection, limit: int, after: int, vectors: bool, condition: Filter | None) -> Page:
     """The points behind the version `after`, in the order in which they were last written."""
     points = [_stored(one) for one in collection.scan(limit, after, vectors, condition)]
     return Page(points, points[-1].version if len(points) == limit else 0)
 
 
-def write(collection: Collection, rows: Sequence[Row], key: str = "") -> dict[int, Exception]:
+def write(collection: AnyCollection, rows: Sequence[Row], key: str = "") -> dict[int, Exception]:
     """The errors of the rows that the collection refuses, by position; all others are stored.
 
     With a key, or where a version is expected, all rows are stored or none.

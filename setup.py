@@ -100,6 +100,7 @@ setup(
     package_data={
         "polylens": ["py.typed"],
         "polylens.backbone.probe": ["configs/*.toml"],
+        "polylens.segmentation": ["configs/*/*.py"],
         "polylens.clip.mini": ["*.json", "*.safetensors", "*.model", "*.md"],
         "polylens.proto.polylens.v1": ["*.proto", "*.pyi"],
         "polylens.service.http": ["static/*"],

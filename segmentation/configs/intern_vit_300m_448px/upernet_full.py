@@ -1,0 +1,12 @@
+# InternViT-300M-448px-V2_5 on ADE20K by the recipe of ../intern_vit_6b_224px/upernet_full.py.
+# None published for this backbone; the 6B-224px reaches 58.9 mIoU.
+_base_ = ["../intern_vit_6b_224px/upernet_full.py"]
+model = dict(
+    backbone=dict(
+        size="OpenGVLab/InternViT-300M-448px-V2_5",
+        pretrained="OpenGVLab/InternViT-300M-448px-V2_5",
+        taps=[5, 11, 17, 23],
+    ),
+    decode_head=dict(in_channels=[1024, 1024, 1024, 1024]),
+    auxiliary_head=dict(in_channels=1024),
+)

@@ -38,6 +38,7 @@ SUMMARIES = {
     "collection": "Look after collections, on a running server or in a folder.",
     "evaluate": "Measure a model on a data set.",
     "train": "Train a model.",
+    "segment": "Train and use a model that gives each pixel a class.",
     "probe": "Train and use linear probes on a frozen backbone.",
     "info": "Show what a model is: dimension, longest text, fingerprint.",
 }

@@ -1,4 +1,4 @@
-# ADE20K, 150 classes, crops of 504 pixels (36 patches of 14). mmseg's docs/en/user_guides/2_dataset_prepare.md
+# ADE20K, 150 classes, crops of 504 pixels (36 patches of 14). mmseg's user guide, "Prepare datasets",
 # says where to get it and where to put it.
 # Batches of 2 on 8 GPUs make the published 16.
 crop_size = (504, 504)

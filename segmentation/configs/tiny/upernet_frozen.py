@@ -2,7 +2,7 @@
 #   polylens segment draw data/drawn
 # Nothing published; docs/segmentation.md has what it reached.
 _base_ = ["../_base_/upernet.py"]
-crop_size = (112, 112)
+crop_size = (168, 168)
 classes = ("stripes", "checks", "dots", "plain", "disc", "square", "triangle", "ring")
 palette = [
     [120, 120, 120],
@@ -17,14 +17,14 @@ palette = [
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(type="RandomResize", scale=(448, 112), ratio_range=(0.8, 1.5), keep_ratio=True),
+    dict(type="RandomResize", scale=(672, 168), ratio_range=(0.8, 1.5), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="ResizeToPatches", scale=(448, 112), shorter=112, multiple=14),
+    dict(type="ResizeToPatches", scale=(672, 168), shorter=168, multiple=14),
     dict(type="LoadAnnotations"),
     dict(type="PackSegInputs"),
 ]
@@ -61,14 +61,14 @@ model = dict(
     backbone=dict(
         size="mini",
         pretrained="mini",
-        image_size=112,
+        image_size=168,
         taps=[2, 3, 4, 5],
         frozen=True,
         precision="float32",
     ),
     decode_head=dict(in_channels=[192, 192, 192, 192], channels=64, num_classes=8),
     auxiliary_head=dict(in_channels=192, in_index=1, channels=64, num_classes=8),
-    test_cfg=dict(crop_size=crop_size, stride=(70, 70)),
+    test_cfg=dict(crop_size=crop_size, stride=(112, 112)),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [

@@ -25,18 +25,22 @@ __all__ = ["load_into", "open_weights", "read_config", "resolve", "save_folder"]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def resolve(source: str | Path) -> Path:
-    """The local folder or file `source` names; a hub id (owner/name) is downloaded once."""
+def resolve(source: str | Path, *, also: tuple[str, ...] = ()) -> Path:
+    """The local folder or file `source` names; a hub id (owner/name) is downloaded once.
+
+    `also` are patterns of further files that are needed of a hub id.
+    """
     path = Path(source).expanduser()
     if path.exists():
         return path
     if not HUB_ID.fullmatch(str(source)):
         raise InvalidInput(f"{str(source)!r} is neither an existing folder or file nor a hub id (owner/name)")
     try:
-        folder = Path(snapshot_download(str(source), allow_patterns=["*.json", "*.model", "*.safetensors"]))
+        wanted = ["*.json", "*.model", *also]
+        folder = Path(snapshot_download(str(source), allow_patterns=[*wanted, "*.safetensors"]))
         if not any(folder.glob("*.safetensors")):
             # Many repositories hold the same weights twice: take .bin only where nothing better exists.
-            folder = Path(snapshot_download(str(source), allow_patterns=["*.json", "*.model", "*.bin"]))
+            folder = Path(snapshot_download(str(source), allow_patterns=[*wanted, "*.bin"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InvalidInput(f"no folder {source} here, and the hub gave none: {error}") from error
     return folder

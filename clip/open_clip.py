@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..backbone.device import Placement, pick_device, pick_dtype
-from ..backbone.pixels import on_white, upright
 from ..errors import InvalidInput, require
 from .fingerprint import fingerprint
+from .foreign import check_options, seen, seen_spec
 
 SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's own, which need no PRETRAINED
 
@@ -22,8 +22,8 @@ SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's own, which need no PRETRAINED
 class OpenClip:
     """An open_clip model loaded as a `DualEncoder`.
 
-    Pictures are first turned upright and put on white, as everywhere else in the service; what follows is
-    open_clip's own transform. Weights are loaded with `weights_only`.
+    With preprocess "service" pictures are first turned upright and put on white, as everywhere else in the
+    service; what follows is open_clip's own transform. Weights are loaded with `weights_only`.
     """
 
     def __init__(
@@ -35,12 +35,9 @@ class OpenClip:
         dtype: str | torch.dtype = "auto",
         preprocess: str = "service",
     ) -> None:
-        if head != "C" or preprocess != "service":
-            raise InvalidInput(f"open_clip models have no head {head!r} or preprocess {preprocess!r}")
-        if not isinstance(device, str | torch.device):
-            raise InvalidInput("an open_clip model runs on one device, got a mapping")
+        one_device = check_options("open_clip", head=head, preprocess=preprocess, device=device)
         open_clip = require("open_clip", "open_clip")
-        self.name = f"open_clip:{source}"
+        self.name, self._preprocess = f"open_clip:{source}", preprocess
         model, pretrained = split(source, open_clip.list_models())
         self.network, self._transform = _create(open_clip, model, pretrained)
         self._tokenizer = open_clip.get_tokenizer(model)
@@ -50,13 +47,13 @@ class OpenClip:
         self.logit_scale = float(self.network.logit_scale.detach().exp())
         # Before the precision changes: the fingerprint is of the weights as stored.
         self.fingerprint = fingerprint(self.network.state_dict(), self._spec(open_clip, model))
-        self.device = pick_device(device)
+        self.device = pick_device(one_device)
         self.dtype = pick_dtype(dtype, self.device)
         self.network = self.network.to(self.device, self.dtype).eval()
 
     def prepare_image(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """pixels_CHW, normalised."""
-        pixels_CHW: npt.NDArray[np.float32] = self._transform(on_white(upright(image))).numpy()
+        pixels_CHW: npt.NDArray[np.float32] = self._transform(seen(image, self._preprocess)).numpy()
         return pixels_CHW
 
     def prepare_text(self, text: str) -> npt.NDArray[np.int64]:
@@ -89,7 +86,7 @@ class OpenClip:
             "family": "open_clip",
             "model": open_clip.get_model_config(model),  # names the tokenizer as well
             "preprocess": open_clip.get_model_preprocess_cfg(self.network),
-            "picture": "upright, on white",
+            "picture": seen_spec(self._preprocess),
         }
 
 

@@ -31,7 +31,7 @@ def evaluate() -> None:
 
 @app.command()
 def openmoji(
-    model: Annotated[str, typer.Option(help="mini, a folder, a hub id or open_clip:...")] = "mini",
+    model: Annotated[str, typer.Option(help="mini, a folder, a hub id, hf:... or open_clip:...")] = "mini",
     languages: Annotated[
         str | None, typer.Option(help="Tags such as en,zh,sw; without it every demo language with names.")
     ] = None,

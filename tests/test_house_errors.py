@@ -21,6 +21,7 @@ A_MODULE_OF = {
     "demo": "resvg_py",
     "train": "pyarrow.parquet",
     "open_clip": "open_clip",
+    "hf": "transformers",
     "eval": "transformers",
     "http": "starlette",
     "otel": "opentelemetry.trace",

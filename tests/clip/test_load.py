@@ -151,10 +151,11 @@ def test_a_pth_file_finds_tokenizer_and_sizes_beside_it(
 
 
 @pytest.mark.parametrize(
-    "name", ["", "nothing", "./missing", "/missing/folder", "a/b/c", "openclip:ViT-B-32/x", "hf:org/name"]
+    "name",
+    ["", "nothing", "./missing", "/missing/folder", "a/b/c", "openclip:ViT-B-32/x", "hf:./missing", "hf:"],
 )
 def test_unknown_names_are_answered_with_the_accepted_ones(name: str) -> None:
-    with pytest.raises(InvalidInput, match=r"(?s)expected one of.*mini.*folder.*open_clip:MODEL"):
+    with pytest.raises(InvalidInput, match=r"(?s)expected one of.*mini.*folder.*hf:.*open_clip:MODEL"):
         load(name)
 
 

@@ -15,6 +15,7 @@ from polylens.clip.open_clip import split
 from polylens.errors import InvalidInput, MissingExtra
 
 MODEL = "polylens-test-tiny"
+LETTERS = "abcdefghijklmnopqrstuvwxyz!"
 TEXTS = ["a red bicycle", "!", "!!", "two birds on a wire " * 30]
 
 
@@ -76,6 +77,45 @@ def test_pictures_are_turned_upright_and_put_on_white(encoder: Encoder) -> None:
     assert np.abs(vectors[0] - vectors[2]).max() > 1e-3
 
 
+def test_the_original_modes_are_open_clip_alone(open_clip: Any, weights: Path, encoder: Encoder) -> None:
+    original = load(f"open_clip:{MODEL}/{weights}", device="cpu", preprocess="classification")
+    _, transform = open_clip.create_model_from_pretrained(MODEL, str(weights))
+    image = pictures()[0]
+    image.putalpha(128)
+    image.getexif()[0x0112] = 6
+    # Data sets give pictures to open_clip's transform in RGB and do not turn them.
+    np.testing.assert_array_equal(original.prepare_image(image), transform(image.convert("RGB")).numpy())
+    assert np.abs(original.prepare_image(image) - encoder.prepare_image(image)).max() > 0.1
+    assert original.fingerprint != encoder.fingerprint
+
+
+def test_a_text_tower_of_transformers(open_clip: Any, tmp_path: Path) -> None:
+    """XLM-RoBERTa as in xlm-roberta-base-ViT-B-32 and -large-ViT-H-14, its files in a local folder."""
+    transformers = pytest.importorskip("transformers", reason="transformers is an extra")
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    tokenizer = transformers.XLMRobertaTokenizer(vocab=[*special, *((letter, -2.0) for letter in LETTERS)])
+    tokenizer.save_pretrained(tmp_path)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.XLMRobertaConfig(**sizes, vocab_size=len(tokenizer), max_position_embeddings=24)
+    config.save_pretrained(tmp_path)
+    name = "polylens-test-xlmr"
+    vision = {"image_size": 32, "layers": 2, "width": 48, "head_width": 24, "patch_size": 8}
+    text = {"hf_model_name": str(tmp_path), "hf_tokenizer_name": str(tmp_path), "context_length": 20}
+    text |= {"hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler", "hf_model_pretrained": False}
+    (tmp_path / f"{name}.json").write_text(
+        json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text})
+    )
+    open_clip.add_model_config(tmp_path / f"{name}.json")
+    torch.manual_seed(5)
+    model = open_clip.create_model(name, pretrained_hf=False).eval()
+    torch.save(model.state_dict(), tmp_path / "tiny.pt")
+    encoder = load(f"open_clip:{name}/{tmp_path}/tiny.pt", device="cpu")
+    with torch.inference_mode():
+        texts = model.encode_text(open_clip.get_tokenizer(name)(TEXTS), normalize=True)
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), texts.numpy(), atol=1e-5)
+    assert [encoder.text_truncated(text) for text in TEXTS] == [False, False, False, True]
+
+
 def test_the_fingerprint_is_of_the_stored_weights(weights: Path, encoder: Encoder, tmp_path: Path) -> None:
     half = load(f"open_clip:{MODEL}/{weights}", device="cpu", dtype="bfloat16")
     assert half.fingerprint == encoder.fingerprint
@@ -113,7 +153,7 @@ def test_bad_weights_and_options_are_refused(open_clip: Any, weights: Path, tmp_
             load(f"open_clip:{MODEL}/{tmp_path / file}", device="cpu")
     for options, message in (
         ({"head": "G"}, "no head 'G'"),
-        ({"preprocess": "retrieval"}, "preprocess 'retrieval'"),
+        ({"preprocess": "squash"}, "got 'squash'"),
         ({"device": {"": "cpu"}}, "one device"),
     ):
         with pytest.raises(InvalidInput, match=message):

@@ -86,6 +86,8 @@ setup(
         "polylens.backbone",
         "polylens.backbone.probe",
         "polylens.clip",
+        "polylens.clip.decoding",
+        "polylens.clip.embedding",
         "polylens.clip.evaluation",
         "polylens.clip.mini",
         "polylens.clip.training",

@@ -1,4 +1,4 @@
-"""A process that decodes pictures: `python -m polylens.service.decoder CHANNEL RECIPE SECONDS MEMORY`."""
+"""A process that decodes: `python -m polylens.clip.decoding.process CHANNEL RECIPE SECONDS MEMORY`."""
 
 import json
 import resource
@@ -9,16 +9,16 @@ from typing import Any
 
 from PIL import Image
 
-from ..clip.errors import InvalidImage
-from ..clip.images import MAX_BYTES
-from ..clip.recipe import prepared
+from ..errors import InvalidImage
+from ..images import MAX_BYTES
+from ..recipe import prepared
 from .framing import receive, send
 
 PAGE = resource.getpagesize()
 
 
 def main() -> None:
-    """Answers until the server hangs up."""
+    """Answers until the parent hangs up."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     recipe, seconds, memory = sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     _limit_memory(memory)

@@ -1,4 +1,4 @@
-"""Messages between the server and its decoding processes: two lengths, a header, a body."""
+"""Messages between a program and its decoding processes: two lengths, a header, a body."""
 
 import socket
 import struct

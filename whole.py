@@ -15,8 +15,16 @@ def write_whole(path: Path, write: Callable[[Path], object], *, sync: bool = Fal
     try:
         write(temporary)
         if sync:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_path(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_path(path: Path) -> None:
+    """Returns when the content of the file, or the names in the folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

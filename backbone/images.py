@@ -19,6 +19,7 @@ from .errors import InvalidImage
 ImageSource: TypeAlias = str | Path | bytes | Image.Image
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 MAX_BYTES = 16 * 2**20
 MAX_PIXELS = 40_000_000
 # Resizing the shorter side to 448 pixels then stays within about MAX_PIXELS too (448 * 448 * 200).
@@ -39,7 +40,7 @@ def open_image(source: ImageSource) -> Image.Image:
     elif isinstance(source, bytes):
         image, name = _open(source, "the image"), "the image"
     elif isinstance(source, str | Path):
-        image, name = _open(_read(source), str(source)), str(source)
+        image, name = _open(read_file(source), str(source)), str(source)
     else:
         raise InvalidImage(f"expected a path, bytes or a PIL image, got {type(source).__name__}")
     _check_size(image, name)
@@ -53,8 +54,8 @@ def open_image(source: ImageSource) -> Image.Image:
     return _eight_bit(image, name)
 
 
-def _read(path: str | Path) -> bytes:
-    """The bytes of a regular file; never waits for a pipe and never reads a device."""
+def read_file(path: str | Path, most: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular file, at most `most`; never waits for a pipe and never reads a device."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
@@ -64,10 +65,13 @@ def _read(path: str | Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidImage(f"{path} is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise InvalidImage(f"{path} has {status.st_size} bytes, expected at most {MAX_BYTES}")
+        if status.st_size > most:
+            raise InvalidImage(f"{path} has {status.st_size} bytes, expected at most {most}")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)  # one byte too many, so that a file that grew is refused
+            data = file.read(most + 1)  # one byte too many, so that a file that grew is refused
+        if len(data) > most:
+            raise InvalidImage(f"{path} has more than {most} bytes")
+        return data
     except OSError as error:
         raise InvalidImage(f"{path} cannot be read: {error.strerror}") from error
     finally:

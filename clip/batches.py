@@ -3,9 +3,12 @@
 Letters of the shapes: B batch, C colours, H and W pixels, L token positions.
 """
 
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
@@ -41,6 +44,42 @@ def ahead(
         pool.shutdown(cancel_futures=True)
 
 
+def buffered(items: Iterable[Item], most: int) -> Generator[Item]:
+    """The same items, taken by a thread of its own, at most `most` of them before they are wanted."""
+    ready: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(most)
+    stopped = threading.Event()
+
+    def hand_over(what: tuple[Item] | BaseException | None) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                ready.put(what, timeout=0.1)
+                return
+
+    def run() -> None:
+        try:
+            for item in items:
+                hand_over((item,))
+                if stopped.is_set():
+                    return
+            hand_over(None)
+        except BaseException as error:  # it belongs to whoever wants the items
+            hand_over(error)
+        finally:
+            if isinstance(items, Generator):
+                items.close()
+
+    thread = threading.Thread(target=run, name="buffered", daemon=True)
+    thread.start()
+    try:
+        while (got := ready.get()) is not None:
+            if isinstance(got, BaseException):
+                raise got
+            yield got[0]
+    finally:  # also when the caller stops early
+        stopped.set()
+        thread.join()
+
+
 def grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` items, in order; the last one may be shorter, none is empty."""
     iterator = iter(items)
@@ -53,11 +92,11 @@ def tracked(items: Iterable[Item], total: int | None, title: str, *, show: bool)
     return track(items, title, total=total) if show else items
 
 
-def stacked(pixels: Sequence[Pixels]) -> Pixels:
-    """pixels_BCHW."""
+def stacked(pixels: Sequence[Pixels], out: Pixels | None = None) -> Pixels:
+    """pixels_BCHW, in `out` where that is given."""
     if len(shapes := {image_CHW.shape for image_CHW in pixels}) > 1:
         raise InvalidInput(f"expected images of one shape, got {sorted(shapes)}")
-    return np.stack(pixels)
+    return np.stack(pixels, out=out)
 
 
 def padded(ids: Sequence[Ids]) -> Ids:

@@ -63,6 +63,16 @@ class Encoder:
         """
         return getattr(self.model, "recipe", DECODE_ONLY)
 
+    @property
+    def device(self) -> torch.device:
+        """Where pixels go first; that of a model on several devices moves them itself."""
+        return getattr(self.model, "device", torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which the model computes."""
+        return getattr(self.model, "dtype", torch.float32)
+
     def encode_images(self, images: Iterable[ImageSource], *, progress: bool = False) -> Vectors:
         """(N, D) float32, unit rows; the first bad image ends it with an error that names its position."""
         vectors_ND, errors = self._encode_images(images, progress, stop=True)
@@ -105,11 +115,11 @@ class Encoder:
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """(N, D) float32, unit rows, of prepared images."""
-        return _all_usable(*self._embed(self.model.embed_images, stacked, pixels))
+        return _all_usable(*self._embed(self.forward_images, stacked, pixels))
 
     def embed_ids(self, ids: Sequence[Ids]) -> Vectors:
         """(N, D) float32, unit rows, of prepared texts."""
-        return _all_usable(*self._embed(self.model.embed_texts, padded, ids))
+        return _all_usable(*self._embed(self.forward_texts, padded, ids))
 
     def _encode_images(
         self, images: Iterable[ImageSource], progress: bool, *, stop: bool
@@ -127,7 +137,7 @@ class Encoder:
                 bad = {i: pixels for i, pixels in group if isinstance(pixels, InvalidInput)}
                 good = {i: pixels for i, pixels in group if not isinstance(pixels, InvalidInput)}
                 errors |= {i: type(error)(f"image {i}: {error}") for i, error in bad.items()}
-                vectors_BD, usable_B = self._embed(self.model.embed_images, stacked, list(good.values()))
+                vectors_BD, usable_B = self._embed(self.forward_images, stacked, list(good.values()))
                 errors |= {i: _unusable(f"image {i}") for i in np.array(list(good))[~usable_B].tolist()}
                 if stop and errors:
                     first = min(errors)
@@ -142,20 +152,35 @@ class Encoder:
             return error
 
     @torch.inference_mode()
+    def forward_images(self, pixels_BCHW: Tensor) -> Tensor:
+        """vectors_BD of one batch, on the model's device, not normalised; see `unit_rows`."""
+        return self.model.embed_images(pixels_BCHW)
+
+    @torch.inference_mode()
+    def forward_texts(self, ids_BL: Tensor) -> Tensor:
+        """The same of texts."""
+        return self.model.embed_texts(ids_BL)
+
     def _embed(
         self,
-        run: Callable[[Tensor], Tensor],
+        forward: Callable[[Tensor], Tensor],
         collate: Callable[[Sequence[Prepared]], Prepared],
         items: Sequence[Prepared],
     ) -> tuple[Vectors, npt.NDArray[np.bool_]]:
         """(N, D) float32 rows of length 1, and which of them are usable at all, (N,)."""
         parts = [torch.empty(0, self.dim)]
         for group in grouped(items, self.batch_size):
-            parts.append(run(torch.from_numpy(collate(group))).float().cpu())
-        vectors_ND = torch.cat(parts)
-        lengths_N = vectors_ND.norm(dim=1)
-        usable_N = lengths_N.isfinite() & (lengths_N > SHORTEST)
-        return (vectors_ND / lengths_N[:, None]).numpy(), usable_N.numpy()
+            parts.append(forward(torch.from_numpy(collate(group))).float().cpu())
+        return unit_rows(torch.cat(parts))
+
+
+@torch.inference_mode()
+def unit_rows(vectors_BD: Tensor) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """(B, D) float32 rows of length 1, and which of them are usable at all, (B,)."""
+    vectors_BD = vectors_BD.float().cpu()
+    lengths_B = vectors_BD.norm(dim=1)
+    usable_B = lengths_B.isfinite() & (lengths_B > SHORTEST)
+    return (vectors_BD / lengths_B[:, None]).numpy(), usable_B.numpy()
 
 
 def _all_usable(vectors_ND: Vectors, usable_N: npt.NDArray[np.bool_]) -> Vectors:

@@ -74,6 +74,16 @@ class InternVL:
         return fingerprint(open_weights(self.path), spec)
 
     @property
+    def device(self) -> torch.device:
+        """Where the first weights are."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the weights as they are used."""
+        return next(self.network.parameters()).dtype
+
+    @property
     def recipe(self) -> str:
         """The preprocessing as a text; see recipe.py."""
         return written(self.preprocess)

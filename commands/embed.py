@@ -1,44 +1,129 @@
-"""`polylens embed`: the vectors of texts or pictures, into a file of numpy."""
+"""`polylens embed`: any number of pictures and texts to shards of vectors, or a few to one file."""
 
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from ..service.client import TARGET, connect
-from ..service.pictures import find_pictures
+from ..backbone.world import World, local_device
+from ..clip.embedding.run import plan_of, run_job
+from ..clip.embedding.settings import Settings
+from ..clip.embedding.sources.kinds import kind_of
+from ..clip.embedding.split import place
+from ..clip.encoder import Encoder
+from ..clip.load import load
+from .embed_few import embed_few
+from .embed_progress import Bar
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False)
+DEFAULT = Settings()
 
 
 @app.command()
 def embed(
-    out: Annotated[Path, typer.Argument(help="The .npz file to write.")],
-    image: Annotated[
-        list[Path] | None, typer.Option("--image", "-i", help="A picture, or a folder of pictures.")
+    paths: Annotated[
+        list[str], typer.Argument(metavar="[SOURCE]... OUT", help="What to embed, and where vectors go.")
+    ],
+    take: Annotated[
+        str, typer.Option(help="images, texts or both; auto takes what the source is made of.")
+    ] = "auto",
+    model: Annotated[
+        str, typer.Option(help="mini, a folder, a hub id or open_clip:...", envvar="POLYLENS_MODEL")
+    ] = "mini",
+    head: Annotated[str, typer.Option(help="C, or G where the checkpoint has it.")] = "C",
+    preprocess: Annotated[str, typer.Option(help="service, retrieval or classification.")] = "service",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="The model's precision: auto, float32, bfloat16 or float16.")
+    ] = "auto",
+    store: Annotated[str, typer.Option(help="The vectors' precision: float16 or float32.")] = DEFAULT.dtype,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Vectors in the metadata as well.")] = False,
+    kind: Annotated[
+        str, typer.Option(help="folder, tars, parquet, jsonl, datasets, lines; auto goes by the name.")
+    ] = "auto",
+    image_column: Annotated[str, typer.Option(help="The column of a table with paths or bytes.")] = "",
+    caption_column: Annotated[str, typer.Option(help="The column of a table with texts.")] = "",
+    unit_size: Annotated[
+        int, typer.Option(help="Samples in a shard; a tar is one shard.")
+    ] = DEFAULT.unit_size,
+    batch_size: Annotated[int, typer.Option(help="Samples in a forward pass.")] = DEFAULT.batch_size,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that decode pictures; 0 decodes in threads.")
     ] = None,
-    text: Annotated[list[str] | None, typer.Option("--text", "-t", help="A text, in any language.")] = None,
-    lines: Annotated[Path | None, typer.Option(help="A file with a text on each line.")] = None,
-    server: Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")] = TARGET,
+    rank: Annotated[
+        int | None, typer.Option(help="Which of --world processes this is; else torchrun or Slurm say so.")
+    ] = None,
+    world: Annotated[int | None, typer.Option(help="How many processes share the job.")] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", "-i", help="For an .npz: a picture or a folder.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", "-t", help="For an .npz: a text.")] = None,
+    lines: Annotated[Path | None, typer.Option(help="For an .npz: a file with a text on each line.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="For an .npz: the running server that embeds.", envvar="POLYLENS_SERVER"),
+    ] = None,
 ) -> None:
     """Turn texts or pictures into vectors.
 
-    The file has two arrays: `ids` (the texts, or the paths of the pictures)
-    and `vectors` (float32, rows of length 1).
+    SOURCE is a folder of pictures with captions beside them, webdataset
+    tars, parquet or JSONL tables, a folder of Hugging Face datasets, or a
+    text file: paths or URLs, with globs and braces. OUT gets img_emb/,
+    text_emb/, metadata/, rejects/, stats/ and manifest.json. A job that was
+    killed goes on where it was when it is started again in the same way.
+
+    A few texts or pictures go into one file, if OUT ends with .npz: its
+    arrays are `ids` (the texts, or the paths of the pictures) and `vectors`
+    (float32, rows of length 1).
+
+    polylens embed ~/Pictures vectors --take both
+
+    polylens embed 's3://bucket/{00000..00999}.tar' vectors --model OpenGVLab/InternVL-14B-224px
 
     polylens embed pictures.npz --image ~/Pictures
 
     polylens embed texts.npz --text "a red apple" --text 两只猫
     """
-    texts = [*(text or []), *(lines.read_text("utf-8").splitlines() if lines else [])]
-    if bool(texts) == bool(image):
-        raise typer.BadParameter("give texts or pictures")
-    pictures = find_pictures(image) if image else {}
-    with connect(server) as client:
-        vectors_ND = client.embed_images(list(pictures.values())) if image else client.embed_texts(texts)
-    ids = np.array(list(pictures) if image else texts)
-    np.savez(out, ids=ids, vectors=vectors_ND)
-    typer.echo(f"{len(ids)} vectors of {vectors_ND.shape[1]} numbers in {out}")
+    *sources, last = paths
+    out = Path(last)
+    choice = {"name": model, "head": head, "device": device, "dtype": dtype, "preprocess": preprocess}
+    if out.suffix == ".npz":
+        pictures = [*map(Path, sources), *(image or [])]
+        texts = [*(text or []), *(lines.read_text("utf-8").splitlines() if lines else [])]
+        if bool(texts) == bool(pictures):
+            raise typer.BadParameter("give texts or pictures")
+        count, dim = embed_few(pictures, texts, out, server=server, model=choice)
+        typer.echo(f"{count} vectors of {dim} numbers in {out}")
+        return
+    if not sources or image or text or lines:
+        raise typer.BadParameter("give SOURCE and OUT, or an OUT that ends with .npz")
+    here = place(rank, world)
+    if device == "auto" and here.size > 1:
+        choice["device"] = str(local_device(here))
+    kind = kind_of(sources) if kind == "auto" else kind
+    if take == "auto":
+        take = "texts" if kind == "lines" else "images"
+    settings = Settings(take, unit_size, batch_size, store, parquet, image_column, caption_column)
+    typer.echo(_job(load(**choice), sources, out, settings, kind, workers, here))
+
+
+def _job(
+    encoder: Encoder,
+    sources: list[str],
+    out: Path,
+    settings: Settings,
+    kind: str,
+    workers: int | None,
+    here: World,
+) -> str:
+    """What is done now, in a sentence."""
+    plan = plan_of(encoder, sources, out, settings, kind)
+    workers = encoder.workers if workers is None else workers
+    with Bar(plan.samples if here.size == 1 else None, len(plan)) as bar:
+        manifest = run_job(plan, encoder, workers=workers, world=here, report=bar)
+    if manifest is None:
+        return f"other processes are still at work on {out}"
+    refused = f", {manifest['rejected']} refused (see {out}/rejects)" if manifest["rejected"] else ""
+    return f"{manifest['rows']} rows of {manifest['dim']} numbers in {out}{refused}"

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..clip.images import SUFFIXES
 from ..errors import InvalidInput
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def find_pictures(paths: Iterable[Path]) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from ..clip.errors import UnusableVector
+from ..clip.errors import DecodingStopped, PictureTooLarge, UnusableVector
 from ..errors import InvalidInput, MissingExtra
 from ..index import errors as index
 from . import errors as service
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 TABLE: dict[type[BaseException], grpc.StatusCode] = {
     InvalidInput: Code.INVALID_ARGUMENT,
     UnusableVector: Code.INVALID_ARGUMENT,
+    PictureTooLarge: Code.RESOURCE_EXHAUSTED,
+    DecodingStopped: Code.UNAVAILABLE,
     MissingExtra: Code.UNIMPLEMENTED,
     MemoryError: Code.RESOURCE_EXHAUSTED,
     index.CollectionNotFound: Code.NOT_FOUND,

@@ -20,6 +20,7 @@ A_MODULE_OF = {
     "gpu": "flash_attn",
     "demo": "resvg_py",
     "train": "pyarrow.parquet",
+    "embed": "pyarrow.ipc",
     "open_clip": "open_clip",
     "hf": "transformers",
     "eval": "transformers",

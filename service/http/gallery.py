@@ -14,11 +14,10 @@ from typing import Any
 from PIL import Image, ImageOps
 from starlette.responses import Response
 
-from ...clip.images import open_image
+from ...clip.images import SUFFIXES, open_image
 from ...errors import InvalidInput
 from ..engine import Engine
 from ..errors import PointNotFound
-from ..pictures import SUFFIXES
 from ..records import Hit
 
 SIDE = 384  # pixels: twice a tile of the page, for sharp screens

@@ -1,0 +1,130 @@
+"""A job from its plan to its manifest: as much of it as this process can do."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...backbone.world import World
+from ..decoding.pool import Decoders
+from ..encoder import Encoder
+from .encode import Batch, encode
+from .errors import Incomplete
+from .manifest import finish
+from .pipeline import Begin, End, staged
+from .plan import Plan, mine
+from .prepare import decode_here, decode_there, prepare
+from .settings import Settings
+from .shards import Shard, ShardWriter
+
+ATTEMPTS = 3  # of a unit whose source fails, as a network does
+ALONE = World(0, 1, 0)
+
+Report = Callable[[int, int, int], object]  # so many samples more, of these refused, and units complete
+
+
+def plan_of(
+    encoder: Encoder, sources: Sequence[str], out: Path, settings: Settings, kind: str = "auto"
+) -> Plan:
+    """The plan of the job in `out`, made now or by an earlier run; `InvalidInput` if that was another job."""
+    model = {
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "dim": encoder.dim,
+        "precision": str(encoder.dtype).removeprefix("torch."),
+    }
+    return Plan.made(out, sources, kind, settings, model)
+
+
+def run_job(
+    plan: Plan,
+    encoder: Encoder,
+    *,
+    workers: int,
+    world: World = ALONE,
+    report: Report = lambda samples, rejected, units: None,
+) -> dict[str, Any] | None:
+    """The manifest, if every unit is done now; None if other processes have units still.
+
+    This process does its own units, then what it finds undone of the others'. With 0 workers pictures are
+    decoded in threads. `Incomplete` if units failed, however often they were tried.
+    """
+    own, others = mine(range(len(plan)), world.rank, world.size)
+    decoders = Decoders(workers, encoder.recipe) if workers and plan.settings.images else None
+    decode = decode_there(encoder, decoders.prepare) if decoders else decode_here(encoder)
+    step = partial(prepare, settings=plan.settings, encoder=encoder, decode=decode)
+    failed: dict[int, Exception] = {}
+    with closing(decoders) if decoders else nullcontext():
+        numbers = [*own, *reversed(others)]
+        for _ in range(ATTEMPTS):
+            pin = encoder.device.type == "cuda"
+            with closing(staged(plan, numbers, step, workers=workers or encoder.workers, pin=pin)) as stream:
+                failed = dict(_units(plan, encoder, stream, report))
+            if not failed:
+                break
+            numbers = list(failed)
+    if failed:
+        number, error = next(iter(failed.items()))
+        raise Incomplete(f"{len(failed)} units could not be done; unit {number}: {error}") from error
+    return finish(plan)
+
+
+def _units(
+    plan: Plan, encoder: Encoder, stream: Iterator[Begin | Batch | End], report: Report
+) -> Iterator[tuple[int, Exception]]:
+    """The numbers of the units that failed, with their errors; the others are done."""
+    for one in stream:
+        if isinstance(one, Begin):
+            try:
+                error = _unit(plan, encoder, one, stream, report)
+            finally:
+                one.release()
+            if error:
+                yield one.unit.number, error
+
+
+def _unit(
+    plan: Plan, encoder: Encoder, begin: Begin, stream: Iterator[Begin | Batch | End], report: Report
+) -> Exception | None:
+    """None when the unit is committed, else what was wrong with its source."""
+    shard = Shard(plan.out, begin.unit.number, len(plan))
+    watch = Watch(stream)
+    with ShardWriter(shard, plan.settings, encoder.dim) as writer:
+        for rows in encode(encoder, watch.batches(), plan.settings):
+            writer.add(rows)
+            report(len(rows.rows) + len(rows.rejects), len(rows.rejects), 0)
+        if watch.error:
+            report(-writer.rows - writer.rejected, -writer.rejected, 0)
+            return watch.error
+        writer.commit(watch.times())
+    report(0, 0, 1)
+    return None
+
+
+class Watch:
+    """The batches of one unit, and how long they were waited for."""
+
+    def __init__(self, stream: Iterator[Begin | Batch | End]) -> None:
+        self._stream, self._begun, self._waited = stream, time.perf_counter(), 0.0
+        self.error: Exception | None = None
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches up to the unit's end."""
+        while True:
+            since = time.perf_counter()
+            one = next(self._stream)
+            self._waited += time.perf_counter() - since
+            if isinstance(one, End):
+                self.error = one.error
+                return
+            if isinstance(one, Batch):
+                yield one
+
+    def times(self) -> dict[str, float]:
+        """Seconds of waiting for samples, and of everything else, which is the model."""
+        return {
+            "read_duration": self._waited,
+            "inference_duration": time.perf_counter() - self._begun - self._waited,
+        }

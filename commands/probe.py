@@ -75,8 +75,8 @@ def train(
 ) -> None:
     """Train a linear classifier on the features of a frozen backbone.
 
-    Without --config, features are computed once and eight small heads are
-    trained on them: two layers, four learning rates. The best on the
+    Without --config, features are computed once and ten small heads are
+    trained on them: two layers, five learning rates. The best on the
     validation images is kept in OUT/probe.safetensors. Without val/, a fifth
     of the images is kept for validation. A killed run goes on with --resume
     and ends at the same weights. On several GPUs, start it with torchrun.

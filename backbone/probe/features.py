@@ -26,6 +26,7 @@ from .samples import Labels, Samples
 from .stream import PLAIN, cut, stream
 
 SHARD_BYTES = 64 * 2**20
+OPEN_SHARDS = 500  # memory maps held at a time: each takes one of the process's file descriptors
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Features:
     shard_rows: int
     passes: int
     labels_N: Labels
-    shards: dict[tuple[int, int], npt.NDArray[Any]]  # (pass, shard) -> memory map, opened when asked for
+    shards: dict[tuple[int, int], npt.NDArray[Any]]  # (pass, shard) -> memory map, the last ones asked for
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -61,17 +62,22 @@ class Features:
 
     def _shard(self, which_pass: int, number: int) -> npt.NDArray[Any]:
         key = (which_pass, number)
-        if key not in self.shards:
-            path = shard_path(self.folder, which_pass, number)
-            try:
-                self.shards[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise InvalidInput(f"{path} is no readable shard of features: {error}") from error
-            count = min(self.shard_rows, len(self) - number * self.shard_rows)
-            if self.shards[key].shape != (count, *self.shape):
-                got = self.shards.pop(key).shape
-                raise InvalidInput(f"{path} has shape {got}, expected {(count, *self.shape)}")
-        return self.shards[key]
+        shard = self.shards.pop(key) if key in self.shards else self._open(which_pass, number)
+        if len(self.shards) >= OPEN_SHARDS:
+            del self.shards[next(iter(self.shards))]  # the one that was asked for longest ago
+        self.shards[key] = shard
+        return shard
+
+    def _open(self, which_pass: int, number: int) -> npt.NDArray[Any]:
+        path = shard_path(self.folder, which_pass, number)
+        try:
+            shard: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InvalidInput(f"{path} is no readable shard of features: {error}") from error
+        wanted = (min(self.shard_rows, len(self) - number * self.shard_rows), *self.shape)
+        if shard.shape != wanted:
+            raise InvalidInput(f"{path} has shape {shard.shape}, expected {wanted}")
+        return shard
 
 
 def shard_path(folder: Path, which_pass: int, number: int) -> Path:

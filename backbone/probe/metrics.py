@@ -70,12 +70,12 @@ class Meter:
     @property
     def top1(self) -> float:
         """The share of images, in [0, 1], whose highest logit is a right class's."""
-        return float(self.right[1] / self.right[0].clamp(min=1))
+        return int(self.right[1]) / max(int(self.right[0]), 1)
 
     @property
     def top5(self) -> float:
         """The share of images, in [0, 1], with a right class among the five highest logits."""
-        return float(self.right[2] / self.right[0].clamp(min=1))
+        return int(self.right[2]) / max(int(self.right[0]), 1)
 
     @property
     def calibration_error(self) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from polylens.backbone.probe.layouts import PLACES
 from polylens.backbone.probe.probe import Probe
 from polylens.cli import app
 from typer.testing import CliRunner
@@ -51,19 +52,11 @@ def test_predict_tells_classes_as_text_and_as_json(trained: Path, imagenet: Path
 def test_evaluate_all_published_sets(trained: Path, imagenet: Path, tmp_path: Path) -> None:
     file = trained / "probe.safetensors"
     shown = run("evaluate", file, imagenet, "--layout", "published", "--out", tmp_path)
-    names = [line.split()[0] for line in shown.splitlines()[1:]]
-    assert names == [
-        "imagenet1k",
-        "imagenet-real",
-        "imagenetv2",
-        "imagenet-a",
-        "imagenet-r",
-        "imagenet_sketch",
-    ]
+    assert [line.split()[0] for line in shown.splitlines()[1:]] == list(PLACES)
     assert (tmp_path / "imagenet-a" / "confusion.png").is_file()
     one = run("evaluate", file, imagenet / "val")
     assert one.splitlines()[1].split()[1:] == shown.splitlines()[1].split()[1:]
-    result = CliRunner().invoke(app, ["probe", "evaluate", str(file), str(tmp_path), "--layout", "published"])
+    result = CliRunner().invoke(app, ["probe", "evaluate", str(file), str(trained), "--layout", "published"])
     assert "holds none of the published evaluation sets: val, imagenetv2" in str(result.exception)
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -21,6 +23,7 @@ from .records import Done
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LAG_EVERY = 0.05  # seconds between two looks at the event loop
+TASKS_EVERY = 10  # looks between two counts of its tasks
 Values = Callable[[], Mapping[tuple[str, ...], float]]  # by the values of the labels
 
 
@@ -53,6 +56,7 @@ class Metrics:
             buckets=SECONDS[:12],
             registry=registry,
         )
+        self._tasks = Gauge("polylens_tasks", "Tasks of the event loop.", registry=registry)
 
     def called(self, method: str, code: str, seconds: float) -> None:
         """A call was answered."""
@@ -79,7 +83,9 @@ class Metrics:
 
     async def watch_lag(self) -> None:
         """Looks at the event loop until it is cancelled."""
-        while True:
+        for look in count():
+            if look % TASKS_EVERY == 0:
+                self._tasks.set(len(asyncio.all_tasks()))
             begun = time.monotonic()
             await asyncio.sleep(LAG_EVERY)
             self._lag.observe(max(0.0, time.monotonic() - begun - LAG_EVERY))

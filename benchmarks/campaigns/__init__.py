@@ -1,0 +1,1 @@
+"""Faults for a service on purpose and in great numbers; `service_faults.py` beside this folder runs them."""

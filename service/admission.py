@@ -8,6 +8,7 @@ from .errors import Overloaded
 
 SHORTEST, LONGEST = 0.05, 10.0  # seconds after which coming back is worth a try
 FORGET = 0.99  # of what earlier leavers say about the pace, at each that leaves
+ENOUGH = 16  # leavers from whom the pace is known: the first ones of a server take longer
 
 
 class Admission:
@@ -20,24 +21,27 @@ class Admission:
         self._what, self._clock, self._left = what, clock, clock()
         self._busy = self._done = 0.0
 
-    @property
-    def wait(self) -> float:
-        """Seconds until all that is inside has left, as far as is known."""
-        return self._busy / self._done * self.inside if self._done else 0.0
+    def wait(self, ahead: int) -> float:
+        """Seconds until so many have left, as far as is known."""
+        return self._busy / self._done * ahead if self._done >= ENOUGH else 0.0
 
-    def require(self, count: int, before: float = float("inf")) -> None:
-        """`Overloaded` unless there is room for `count`, and reason to hope that they are done `before`."""
-        late = self._clock() + self.wait > before
+    def require(self, count: int, before: float = float("inf"), ahead: int | None = None) -> None:
+        """`Overloaded` unless there is room for `count`, and reason to hope that they are done `before`.
+
+        They come after so many that are `ahead`, by default after all that is inside.
+        """
+        wait = self.wait(self.inside if ahead is None else ahead)
+        late = self._clock() + wait > before
         if late or self.inside + count > self.limit:
             self.refused += 1
-            retry_after = min(max(SHORTEST, self.wait), LONGEST)
+            retry_after = min(max(SHORTEST, wait if late else self.wait(self.inside)), LONGEST)
             room = "the wait is longer than the deadline" if late else f"{self.limit} may be"
             raise Overloaded(f"{self.inside} {self._what} are under way and {room}", retry_after)
 
     @contextmanager
-    def entering(self, count: int, before: float = float("inf")) -> Iterator[None]:
-        """Room for `count` while inside the `with`."""
-        self.require(count, before)
+    def entering(self, count: int, before: float = float("inf"), ahead: int | None = None) -> Iterator[None]:
+        """Room for `count` while inside the `with`; see `require`."""
+        self.require(count, before, ahead)
         self.inside += count
         entered = self._clock()
         try:

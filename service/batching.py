@@ -69,6 +69,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         # In order of arrival; leaving early is O(1).
         self._interactive: dict[_Job[Ready, Out], None] = {}
         self._bulk: dict[_Job[Ready, Out], None] = {}
+        self._hurried = 0  # interactive entries inside
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._pace = 0.0  # seconds that an entry takes on a device
@@ -93,7 +94,7 @@ class Batcher(Generic[Raw, Ready, Out]):
 
     async def submit(self, raw: Raw, *, bulk: bool = False) -> Done[Out]:
         """What a batch gives for one entry; raises what went wrong with it, or `Overloaded`."""
-        with self._admitted(1):
+        with self._admitted(1, bulk):
             return await self._pass(raw, bulk)
 
     async def submit_all(self, raws: Sequence[Raw], *, bulk: bool = False) -> list[Done[Out] | BaseException]:
@@ -105,15 +106,20 @@ class Batcher(Generic[Raw, Ready, Out]):
             async with window:
                 return await self._pass(raw, bulk)
 
-        with self._admitted(len(raws)):
+        with self._admitted(len(raws), bulk):
             return await asyncio.gather(*map(one, raws), return_exceptions=True)
 
     @contextmanager
-    def _admitted(self, count: int) -> Iterator[None]:
+    def _admitted(self, count: int, bulk: bool) -> Iterator[None]:
         self._require_worker()
+        ahead = None if bulk else self._hurried  # bulk that is inside does not hold up the interactive
         try:
-            with self.admission.entering(count, before=deadline.end()):
-                yield
+            with self.admission.entering(count, deadline.end(), ahead):
+                self._hurried += 0 if bulk else count
+                try:
+                    yield
+                finally:
+                    self._hurried -= 0 if bulk else count
         finally:
             self._changed.set()
 

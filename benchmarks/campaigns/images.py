@@ -10,10 +10,10 @@ import grpc
 import numpy as np
 from PIL import Image
 from polylens.backbone.pixels import Preprocess
+from polylens.clip.decoding.pool import Decoders
 from polylens.clip.recipe import written
 from polylens.errors import PolylensError
 from polylens.proto.polylens.v1 import embed_pb2
-from polylens.service.decoding import Decoders
 from polylens.service.methods import METHODS, path
 
 from .pictures import damaged, encoded, made, seeds

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from polylens.service import decoding
+from polylens.clip.decoding import pool
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -65,7 +65,7 @@ def test_damaged_pictures_are_decoded_or_refused() -> None:
 def test_control_a_decoder_that_some_picture_kills_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
 import os
-from polylens.service import decoder
+from polylens.clip.decoding import process as decoder
 prepared = decoder.prepared
 decoder.prepared = lambda recipe, image: os.abort() if len(image) % 50 == 7 else prepared(recipe, image)
 decoder.main()
@@ -75,7 +75,7 @@ decoder.main()
     def doctored(command: list[str], **how: object) -> subprocess.Popen[bytes]:
         return begin([command[0], "-c", program, *command[3:]], **how)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(decoding.subprocess, "Popen", doctored)
+    monkeypatch.setattr(pool.subprocess, "Popen", doctored)
     report = images.decode(100, seed=1)
     assert "a decoding process had to be replaced" in " ".join(report.problems)
 

@@ -63,7 +63,7 @@ async def test_the_lag_of_the_event_loop_is_seen() -> None:
     time.sleep(0.6)  # the fault: work on the loop itself
     await asyncio.sleep(0.01)
     got = figures(metrics)
-    assert got["polylens_tasks"] == 2  # this test and the one who looks
+    assert got["polylens_tasks"] == len(asyncio.all_tasks()) >= 2  # this test and the one who looks
     name = "polylens_event_loop_lag_seconds"
     assert got[f"{name}_count"] - got[f'{name}_bucket{{le="0.25"}}'] == 1
     task.cancel()

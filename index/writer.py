@@ -22,12 +22,17 @@ from .rows import purge
 GROUP_ROWS = 4_096  # per transaction, unless one change alone has more
 
 
-class _Ticket:
+class _Waiter:
+    """Somebody who waits for the turn to write, unless that is `done` already."""
+
+    done = False
+
+
+class _Ticket(_Waiter):
     """A queued change and what became of it."""
 
     def __init__(self, change: Change) -> None:
         self.change = change
-        self.done = False
         self.error: BaseException | None = None
 
 
@@ -37,7 +42,8 @@ class Writer:
     def __init__(self, database: Database, memory: Memory) -> None:
         self._database, self._memory = database, memory
         self._queue: deque[_Ticket] = deque()
-        self._turn = threading.Condition()  # guards the queue and who is writing
+        self._turn = threading.Condition()  # guards the queue, the line and who is writing
+        self._line: list[_Waiter] = []  # in the order of asking: a busy caller does not starve the others
         self._busy = False
         self._refusal: PolylensError | None = None  # why no write is taken any more
         with reported(database.path):
@@ -64,7 +70,7 @@ class Writer:
         leading = False
         try:
             with self._turn:
-                self._turn.wait_for(lambda: ticket.done or not self._busy)
+                self._wait(ticket)
                 if ticket.done:
                     return
                 leading = self._busy = True
@@ -78,6 +84,20 @@ class Writer:
                 with self._turn:
                     self._busy = False
                     self._turn.notify_all()
+
+    def _wait(self, waiter: _Waiter) -> None:
+        """Returns when it is the waiter's turn, or it is done; the caller holds `_turn`."""
+        self._line.append(waiter)
+        try:
+            self._turn.wait_for(lambda: waiter.done or (not self._busy and waiter is self._first()))
+        except BaseException:
+            self._turn.notify_all()  # the next in the line does not wait for this one
+            raise
+        finally:
+            self._line.remove(waiter)
+
+    def _first(self) -> _Waiter | None:
+        return next((waiter for waiter in self._line if not waiter.done), None)
 
     def _take(self) -> list[_Ticket]:
         """The oldest tickets, as many as fit one transaction."""
@@ -145,8 +165,9 @@ class Writer:
     def exclusive(self) -> Iterator[None]:
         """The turn to write, once the running write has ended: nobody else writes within."""
         with self._turn:
-            self._turn.wait_for(lambda: not self._busy)
+            self._wait(_Waiter())
             if self._refusal:
+                self._turn.notify_all()
                 raise again(self._refusal)
             self._busy = True
         try:
@@ -171,7 +192,8 @@ class Writer:
     def close(self) -> bool | None:
         """Whether all writes went well, once the running one has ended; None if closed before."""
         with self._turn:
-            self._turn.wait_for(lambda: not self._busy)
+            self._wait(_Waiter())
+            self._turn.notify_all()
             if isinstance(self._refusal, CollectionClosed):
                 return None
             healthy = self._refusal is None

@@ -18,7 +18,7 @@ from .sweep import Swept, sweep
 WRITES = ("upsert", "delete")
 
 
-def full_disk(operations: int, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
+def full_disk(operations: range, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
     """A disk full from the n-th call on that needs room, for every n; AssertionError at a fault of ours."""
     return sweep(operations, _full, scratch, stride, seed)
 
@@ -43,7 +43,7 @@ def _full(folder: Path, number: int, call: int) -> bool:
     return reached
 
 
-def failing_syncs(operations: int, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
+def failing_syncs(operations: range, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
     """The n-th sync fails, for every n; AssertionError at a fault of ours."""
     return sweep(operations, _failed_sync, scratch, stride, seed)
 

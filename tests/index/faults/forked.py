@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 PACKAGE = __package__ or "polylens.tests.index.faults"
 Say = Callable[..., None]
@@ -32,17 +32,28 @@ class Forker:
         self.child = 0
 
     def run(self, job: str, **arguments: Any) -> Iterator[list[str]]:
-        """The child's lines, word by word, as they come; the last: end, exit code or minus the signal."""
-        process = self._process
-        if process.stdin is None or process.stdout is None:
+        """The child's lines, word by word, as they come; the last: end, exit code or minus the signal.
+
+        The child runs from now on, whether its lines are read or not.
+        """
+        order, answers = self._pipes()
+        print(json.dumps({"job": job, "arguments": arguments}), file=order, flush=True)
+        self.child = int(answers.readline())
+        return self._lines()
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        order, answers = self._process.stdin, self._process.stdout
+        if order is None or answers is None:
             raise RuntimeError("the forker has no pipes")
-        print(json.dumps({"job": job, "arguments": arguments}), file=process.stdin, flush=True)
-        self.child = int(process.stdout.readline())
-        for line in process.stdout:
+        return order, answers
+
+    def _lines(self) -> Iterator[list[str]]:
+        order, answers = self._pipes()
+        for line in answers:
             if line == "end\n":
                 self.child = 0
-                print(READ, end="", file=process.stdin, flush=True)
-                yield ["end", process.stdout.readline().strip()]
+                print(READ, end="", file=order, flush=True)
+                yield ["end", answers.readline().strip()]
                 return
             yield line.split()
         raise RuntimeError("the forker itself died")

@@ -137,7 +137,7 @@ def work_and_die(say: Say, folder: str, number: int, at: int, moment: str) -> No
         os._exit(0)
 
 
-def kills_around_every_call(operations: int, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
+def kills_around_every_call(operations: range, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
     """A kill before, within and after every call of a script; raises AssertionError at the first loss."""
     with Forker("kills") as forker:
 

@@ -21,13 +21,13 @@ class Swept:
     faults: int = 0
 
 
-def sweep(operations: int, trial: Trial, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
-    """How many operations were tried with how many faults, one about every `stride` calls."""
+def sweep(operations: range, trial: Trial, scratch: Path, stride: int = 1, seed: int = 0) -> Swept:
+    """How many of these operations were tried with how many faults, one about every `stride` calls."""
     generator, swept = random.Random(seed), Swept()
     session = Session(scratch / "base" / "c", Files())
     session.folder.parent.mkdir()
-    for number in range(operations):
-        call, reached = 0, True
+    for number in range(operations.stop):
+        call, reached = 0, number in operations
         while reached:
             call += generator.randint(1, 2 * stride - 1)
             copy = scratch / "copy"
@@ -36,6 +36,6 @@ def sweep(operations: int, trial: Trial, scratch: Path, stride: int = 1, seed: i
             swept.faults += reached
             shutil.rmtree(copy)
         session.carry_out(number)
-        swept.operations += 1
+        swept.operations += number in operations
     session.close()
     return swept

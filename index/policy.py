@@ -101,10 +101,14 @@ def due(policy: Policy, view: View) -> range | None:
     return None
 
 
-def loose(view: View) -> range | None:
-    """A run of unsealed segments with the neighbours that `around` takes in; None if all are sealed."""
-    waiting = unsealed(view.segments)
-    return around(view.segments, waiting) if waiting else None
+def loose(view: View, last_row: int) -> range | None:
+    """A run of unsealed segments with the neighbours that `around` takes in; None if all are sealed.
+
+    Segments that begin behind the last row do not count.
+    """
+    segments = [segment for segment in view.segments if segment.row_ids_N[0] <= last_row]
+    waiting = unsealed(segments)
+    return around(segments, waiting) if waiting else None
 
 
 def everything(view: View) -> range | None:

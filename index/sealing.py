@@ -70,9 +70,13 @@ class Sealing:
                 self._memory.thaw()
 
     def seal(self, wanted: policy.Policy, progress: Steps = silent) -> int:
-        """The number of rows that were in no file and are now."""
-        count = 0
-        while old := self.run(policy.loose, wanted, progress):
+        """The number of rows that were in no file and are now.
+
+        Rows written from now on do not count, else there might be no end.
+        """
+        segments, count = self._memory.view.segments, 0
+        last = int(segments[-1].row_ids_N[-1]) if segments else 0
+        while old := self.run(lambda view: policy.loose(view, last), wanted, progress):
             count += sum(segment.live_count for segment in old if segment.sealed is None)
         return count
 

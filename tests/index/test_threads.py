@@ -162,3 +162,31 @@ def test_writers_of_the_same_ids_leave_one_item_each(collection, unit):
     assert len({record.metadata["writer"] for record in records}) == 1  # one upsert was the last, whole
     for record in records:
         assert collection.search(record.vector[None], k=1)[0].ids == [record.id]
+
+
+def test_who_asked_first_has_the_turn_first(collection, unit):
+    """Sealing asks for turns of its own; one that writes without a pause does not starve it."""
+    writer, order = collection._writer, []
+
+    def write(name):
+        collection.upsert([name], unit(1))
+        order.append(name)
+
+    def seal():
+        with writer.exclusive():
+            order.append("seal")
+
+    writer._busy = True
+    sealing, late = threading.Thread(target=seal), threading.Thread(target=write, args=("b",))
+    sealing.start()
+    while not writer._line:
+        time.sleep(0.001)
+    with writer._turn:
+        writer._busy = False  # the turn is free before anybody who waits has heard of it
+    late.start()
+    time.sleep(0.05)
+    with writer._turn:
+        writer._turn.notify_all()
+    for job in (sealing, late):
+        job.join()
+    assert order == ["seal", "b"] and writer._line == []

@@ -7,22 +7,36 @@ else only hits that are in it, with the right scores in the right order.
 Q queries, N items, D width.
 """
 
+import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
-from polylens.index import Collection
-from polylens.index.plan import Effort
+from polylens.index import Collection, faiss_build, plan, tune
+from polylens.index.plan import USUAL, Effort
 from polylens.index.segment import Buffer
 
 WIDTH, IDS = 12, 400
 LEAST_SEALS = 6  # however long they take
 State = dict[str, NDArray[np.float32]]  # in the order of writing
 EXHAUSTIVE = Effort(nprobe=65_536)  # through the index, but through all of it
+__all__ = ["EXHAUSTIVE", "USUAL", "LateBuffer", "Report", "run", "small_segments"]
+
+
+@contextlib.contextmanager
+def small_segments() -> Iterator[None]:
+    """Within, segments of a few hundred rows get an index, and it is asked."""
+    with (
+        mock.patch.object(faiss_build, "MIN_POINTS_PER_LIST", 1),
+        mock.patch.object(plan, "scan_cost", lambda *_: np.inf),
+        mock.patch.object(tune, "QUERIES", 8),
+    ):
+        yield
 
 
 @dataclasses.dataclass
@@ -166,7 +180,7 @@ def run(
     """What `seconds` of adding, deleting, searching, sealing and compacting at once came to.
 
     With `exact` every search must give exactly the brute-force answer: right for "Flat", and for IVF-Flat
-    with the effort of all lists. The limits that keep small segments from having an index are lifted.
+    with the effort of all lists. Run it within `small_segments`.
     """
     with Collection.create(
         folder / f"contest-{seed}", dim=WIDTH, fingerprint="f", index=factory

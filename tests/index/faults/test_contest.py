@@ -1,18 +1,14 @@
 """Adding, deleting, searching, sealing and compacting at once, against brute force."""
 
-import numpy as np
 import pytest
-from polylens.index import approximate, faiss_build, memory, plan, tune
-from polylens.index.plan import USUAL
+from polylens.index import approximate, memory
 from polylens.tests.index.faults import contest
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Segments of a few hundred rows get an index, and it is asked."""
-    monkeypatch.setattr(faiss_build, "MIN_POINTS_PER_LIST", 1)
-    monkeypatch.setattr(plan, "scan_cost", lambda *arguments: np.inf)
-    monkeypatch.setattr(tune, "QUERIES", 8)
+def small():
+    with contest.small_segments():
+        yield
 
 
 @pytest.mark.parametrize(("factory", "exact"), [("Flat", True), ("IVF4,Flat", True), ("HNSW8", False)])
@@ -20,7 +16,7 @@ def test_all_at_once_agrees_with_brute_force(tmp_path, factory, exact, monkeypat
     asked = []
     honest = approximate.proposed
     monkeypatch.setattr(approximate, "proposed", lambda *a: (asked.append(1), honest(*a))[1])
-    report = contest.run(tmp_path, 2, factory, exact, contest.EXHAUSTIVE if exact else USUAL)
+    report = contest.run(tmp_path, 2, factory, exact, contest.EXHAUSTIVE if exact else contest.USUAL)
     assert report.errors == [] and report.mismatches == []
     assert min(report.writes, report.searches, report.seals) > 5
     assert bool(asked) == (factory != "Flat")

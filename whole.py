@@ -21,6 +21,12 @@ def write_whole(path: Path, write: Callable[[Path], object], *, sync: bool = Fal
         temporary.unlink(missing_ok=True)
 
 
+def clear_leftovers(path: Path) -> None:
+    """Removes what killed processes left beside the path; for moments when nobody else is writing it."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
+
+
 def sync_path(path: Path) -> None:
     """Returns when the content of the file, or the names in the folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)

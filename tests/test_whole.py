@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from polylens.whole import write_whole
+from polylens.whole import clear_leftovers, write_whole
 
 
 @pytest.fixture
@@ -49,3 +49,10 @@ def test_the_content_is_synced_before_the_name_changes_if_asked(
     write_whole(file, lambda path: path.write_text("new"), sync=sync)
     assert content(file) == [("config.json", "new")]
     assert calls == (["sync", "rename"] if sync else ["rename"])
+
+
+def test_what_a_killed_writer_left_is_cleared_and_nothing_else(file: Path) -> None:
+    for name in (".config.json.1a2b", ".config.json.77.new", ".other.json.1a2b"):
+        (file.parent / name).write_text("half")
+    clear_leftovers(file)
+    assert sorted(name for name, _ in content(file)) == [".other.json.1a2b", "config.json"]

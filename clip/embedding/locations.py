@@ -4,6 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import fsspec
@@ -68,7 +69,25 @@ def names_of(locations: Sequence[str]) -> list[str]:
 
 def open_location(location: str) -> Any:
     """The file, open for reading bytes; OSError if that fails."""
-    return fsspec.open(location, "rb").open() if is_url(location) else open(location, "rb")
+    if not is_url(location):
+        return open(location, "rb")
+    system, path = _system(location)
+    return system.open(path, "rb")
+
+
+def _system(location: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it. An archive is opened once, and stays open."""
+    head, link, rest = location.partition("::")
+    if not link:
+        system, path = fsspec.core.url_to_fs(location)
+        return system, path
+    archive = _archive(head.partition("://")[0], rest)
+    return archive, archive._strip_protocol(head)
+
+
+@cache
+def _archive(scheme: str, rest: str) -> Any:
+    return fsspec.core.url_to_fs(f"{scheme}://::{rest}")[0]
 
 
 def read_location(location: str, most: int) -> bytes:
@@ -105,7 +124,7 @@ def _walk_local(root: str, below: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _walk_url(root: str) -> Iterator[tuple[str, list[str]]]:
-    system, top = fsspec.core.url_to_fs(root)
+    system, top = _system(root)
     pending = [top.rstrip("/")]
     while pending:
         folder = pending.pop()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...whole import sync_path, write_whole
-from .plan import Plan
+from ...whole import clear_leftovers, sync_path, write_whole
+from .plan import Plan, locked
 from .shards import Shard
 
 MANIFEST = "manifest.json"
@@ -38,8 +38,10 @@ def finish(plan: Plan) -> dict[str, Any] | None:
         "shards": shards,
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    write_whole(plan.out / MANIFEST, lambda path: path.write_text(text + "\n", "utf-8"), sync=True)
-    sync_path(plan.out)
+    with locked(plan.out):
+        clear_leftovers(plan.out / MANIFEST)
+        write_whole(plan.out / MANIFEST, lambda path: path.write_text(text + "\n", "utf-8"), sync=True)
+        sync_path(plan.out)
     return manifest
 
 

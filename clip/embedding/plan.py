@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from ...backbone.saved_runs import refuse_others
 from ...errors import InvalidInput
-from ...whole import write_whole
+from ...whole import clear_leftovers, write_whole
 from .errors import BadSource
 from .samples import Reject, Sample
 from .settings import Kind, Part, Settings, Unit
@@ -75,7 +75,7 @@ class Plan:
         folder = out / FOLDER
         (folder / CLAIMS).mkdir(parents=True, exist_ok=True)
         asked = {"sources": list(sources), "settings": settings.as_dict(), "model": model}
-        with _locked(folder / "lock"):
+        with locked(out):
             if not (folder / SETTINGS).exists():
                 kind = kind_of(sources) if kind == "auto" else kind
                 _write(folder, kind, asked, KINDS[kind].parts(sources, settings))
@@ -107,16 +107,18 @@ def _write(folder: Path, kind: str, asked: dict[str, Any], parts: Iterator[Part]
                 known = None if part.samples is None or samples[0] is None else samples[0] + part.samples
                 samples[0] = known
 
+    clear_leftovers(folder / UNITS)
     write_whole(folder / UNITS, write, sync=True)
     about = asked | {"kind": kind, "samples": samples[0], "units_sha256": digest.hexdigest()}
     text = json.dumps(about, indent=1, ensure_ascii=False)
+    clear_leftovers(folder / SETTINGS)
     write_whole(folder / SETTINGS, lambda path: path.write_text(text + "\n", "utf-8"), sync=True)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the others wait."""
-    with path.open("a") as file:
+def locked(out: Path) -> Iterator[None]:
+    """The job as a whole, held by one process at a time; the others wait."""
+    with (out / FOLDER / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...whole import sync_path, write_whole
+from ...whole import clear_leftovers, sync_path, write_whole
 from .encode import Rows
 from .metadata import Notes
 from .settings import Settings
@@ -64,18 +64,16 @@ class ShardWriter:
     def __init__(self, shard: Shard, settings: Settings, dim: int) -> None:
         self._shard, self._settings = shard, settings
         kinds = [IMAGES] * settings.images + [TEXTS] * settings.texts + [METADATA, REJECTS]
-        for kind in kinds:
-            folder = shard.file(kind).parent
-            folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob(f".{shard.file(kind).name}.*"):  # of a process that was killed
-                left.unlink(missing_ok=True)
+        for path in (*map(shard.file, kinds), shard.record):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(path)
         self._files = {kind: temporary(shard.file(kind)) for kind in kinds}
         self._vectors = {
             kind: VectorFile(self._files[kind], settings.dtype, dim)
             for kind in kinds
             if kind in (IMAGES, TEXTS)
         }
-        self._notes_file = temporary(shard.file(METADATA).with_suffix(".jsonl"))
+        self._notes_file = self._files[METADATA].with_suffix(".jsonl")
         self._notes = Notes(self._notes_file)
         self._rejects = self._files[REJECTS].open("w", encoding="utf-8")
         self._begun, self.rows, self.rejected = time.time(), 0, 0
@@ -129,7 +127,6 @@ class ShardWriter:
             "start_time": _clock(self._begun),
             "end_time": _clock(time.time()),
         }
-        self._shard.record.parent.mkdir(exist_ok=True)
         text = json.dumps(record, indent=1)
         write_whole(self._shard.record, lambda path: path.write_text(text + "\n"), sync=True)
         sync_path(self._shard.record.parent)
@@ -183,7 +180,7 @@ def load_vectors(path: Path) -> npt.NDArray[Any]:
 
 def temporary(path: Path) -> Path:
     """A name beside the path for the time of writing."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
 
 
 def publish(written: Path, path: Path) -> None:

@@ -85,14 +85,13 @@ class Group:
     def add(self, suffix: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         """Reads a member, or notes that it is too large."""
         most = MAX_BYTES if suffix in PICTURES else MAX_TEXT
-        self.found[suffix] = b""
         if member.size > most:
             self.faults.append(f"{member.name} has {member.size} bytes, expected at most {most}")
+            self.found[suffix] = b""
             return
         content = tar.extractfile(member)
         data = content.read() if content else b""
         if len(data) < member.size:
-            del self.found[suffix]
             raise ReadError(f"it ends within {member.name}")
         self.found[suffix] = data
 

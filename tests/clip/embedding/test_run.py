@@ -9,7 +9,7 @@ import pytest
 from polylens.backbone.world import World
 from polylens.errors import InvalidInput
 
-from .conftest import Job, digests, picture
+from .toy_job import Job, digests, picture
 
 Make = Callable[..., Job]
 

@@ -125,7 +125,10 @@ class InternVLG(nn.Module):
             raise InvalidInput(
                 f"match needs as many images as texts, or one; got {len(pixels_BCHW)} and {len(ids_BL)}"
             )
-        image_BNV = self.c.vision_model(pixels_BCHW).expand(len(ids_BL), -1, -1)
+        return self.match_tokens(self.c.vision_model(pixels_BCHW).expand(len(ids_BL), -1, -1), ids_BL)
+
+    def match_tokens(self, image_BNV: Tensor, ids_BL: Tensor) -> Tensor:
+        """The logits of `match`, (B, 2), for the backbone's tokens of each image and its text."""
         features_BQT = self.matching_features(image_BNV, ids_BL)
         logits_BQ2: Tensor = self.itm_head(features_BQT.to(self.itm_head.weight.device))
         return logits_BQ2.mean(dim=1)

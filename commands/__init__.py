@@ -34,6 +34,7 @@ SUMMARIES = {
     "token": "Make a token for callers of a server.",
     "search": "Search a collection of a running server.",
     "classify": "Say which of some labels, in any language, fits each picture.",
+    "caption": "Write a sentence about each picture.",
     "embed": "Turn texts or pictures into vectors.",
     "collection": "Look after collections, on a running server or in a folder.",
     "evaluate": "Measure a model on a data set.",

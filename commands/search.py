@@ -35,6 +35,9 @@ def search(
     weight: Annotated[
         float, typer.Option(help="How much TEXT counts beside --image or --id; below zero leads away.")
     ] = 1.0,
+    rerank: Annotated[
+        int, typer.Option(help="Compare the pictures of so many hits with TEXT; needs InternVL-G.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     server: Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")] = TARGET,
 ) -> None:
@@ -47,17 +50,20 @@ def search(
     polylens search --image cat.jpg --json
 
     polylens search "at night" --image harbour.jpg --weight 0.7
+
+    polylens search "two cats, one of them asleep" --rerank 100
     """
     like = [one for one in (image, id and IdQuery(id)) if one is not None]
     parts = [*([(text, weight)] if text is not None else []), *((one, 1.0) for one in like)]
     if not parts or len(like) > 1:
         raise typer.BadParameter("give TEXT, or one of --image and --id, or TEXT with one of them")
     condition = object_from_json(filter)
+    common: dict[str, Any] = {"k": k, "collection": collection, "filter": condition, "rerank": rerank}
     with connect(server) as client:
         if len(parts) == 1:
-            result = client.search(text, image=image, id=id, k=k, collection=collection, filter=condition)
+            result = client.search(text, image=image, id=id, **common)
         else:
-            result = client.search(mixture=parts, k=k, collection=collection, filter=condition)
+            result = client.search(mixture=parts, **common)
     if result.truncated:
         typer.echo("The text is longer than the model reads; only its beginning was searched for.", err=True)
     if as_json:
@@ -69,10 +75,13 @@ def search(
 def table(result: SearchResult) -> Table:
     """The hits, one in each row."""
     shown = Table(title=f"{result.collection}, {result.timings.total_ms:.0f} ms", title_justify="left")
-    for heading in ("score", "id", "metadata"):
-        shown.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
+    matched = ["match"] if result.looked_at else []
+    for heading in (*matched, "score", "id", "metadata"):
+        numbers = heading in ("match", "score")
+        shown.add_column(heading, justify="right" if numbers else "left", overflow="fold")
     for hit in result:
-        shown.add_row(f"{hit.score:.3f}", Text(hit.id), Text(in_words(hit.metadata)))
+        match = ["" if hit.match is None else f"{hit.match:.3f}"] if matched else []
+        shown.add_row(*match, f"{hit.score:.3f}", Text(hit.id), Text(in_words(hit.metadata)))
     return shown
 
 

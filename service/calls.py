@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 from numpy.typing import ArrayLike
 
 from ..errors import InvalidInput
-from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2
+from ..proto.polylens.v1 import classify_pb2, collection_pb2, describe_pb2, embed_pb2, info_pb2, search_pb2
 from . import converters as to
+from . import describe_converters as described
 from .asking import Asking, Plain, as_query, parts
 from .chunks import CHUNK_ENTRIES, LIMITS, Book, Picture, picture_bytes
 from .encoding import object_to_json
@@ -63,6 +64,8 @@ def search(
     effort: Effort = USUAL.effort,
     diversity: float = 0.0,
     threshold: float | None = None,
+    rerank: int = 0,
+    rerank_text: str = "",
 ) -> Call[SearchResult]:
     """The `k` stored points nearest to a text, image, id of a stored point, vector or mixture, best first.
 
@@ -70,7 +73,9 @@ def search(
     ("at night", 0.7)]`. A weight below zero leads away. `collection` may be left out if the server has only
     one. `filter` is a condition on the metadata. `effort` matters where the collection has an index. With a
     `diversity` above 0, up to 1, hits like those before them stand back. With a `threshold` hits have at
-    least that score, and are found exactly.
+    least that score, and are found exactly. With `rerank`, the pictures of so many of the nearest points are
+    compared with the text, or with `rerank_text`, and come first, best first; the server must run InternVL-G
+    and have the pictures.
     """
     given = (text, image, id, vector, mixture)
     if (count := sum(one is not None for one in given)) != 1:
@@ -99,8 +104,11 @@ def search(
 
     # What may have to read a picture is built only when it is sent.
     reads = image is not None or mixture is not None
-    requests: Iterable[Message] = (request() for _ in range(1)) if reads else [request()]
-    return Call("Search", requests, lambda replies: to.search_result_from_proto(replies[0]))
+    searches = (request() for _ in range(1)) if reads else [request()]
+    if not rerank:
+        return Call("Search", searches, lambda replies: to.search_result_from_proto(replies[0]))
+    reranks = (describe_pb2.RerankRequest(search=one, first=rerank, text=rerank_text) for one in searches)
+    return Call("Rerank", reranks, lambda replies: described.reranked_from_proto(replies[0]))
 
 
 def batch_search(

@@ -19,7 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from . import calls
+from . import calls, describe_calls
 from .calls import Call
 from .errors import RemoteError
 from .identity import ANYONE, Identity
@@ -139,6 +139,8 @@ class Client:
     search = _method(calls.search)
     batch_search = _method(calls.batch_search)
     classify = _method(calls.classify)
+    caption = _method(describe_calls.caption)
+    match = _method(describe_calls.match)
     embed_texts = _method(calls.embed_texts)
     embed_images = _method(calls.embed_images)
     upsert = _method(calls.upsert)
@@ -231,6 +233,8 @@ class AsyncClient:
     search = _async_method(calls.search)
     batch_search = _async_method(calls.batch_search)
     classify = _async_method(calls.classify)
+    caption = _async_method(describe_calls.caption)
+    match = _async_method(describe_calls.match)
     embed_texts = _async_method(calls.embed_texts)
     embed_images = _async_method(calls.embed_images)
     upsert = _async_method(calls.upsert)

@@ -121,7 +121,7 @@ def timings_from_proto(message: types_pb2.Timings) -> Timings:
 
 def search_result_to_proto(result: SearchResult) -> search_pb2.SearchResponse:
     return search_pb2.SearchResponse(
-        hits=_hits_to_proto(result.hits),
+        hits=hits_to_proto(result.hits),
         truncated=result.truncated,
         model_fingerprint=result.fingerprint,
         timings=timings_to_proto(result.timings),
@@ -131,7 +131,7 @@ def search_result_to_proto(result: SearchResult) -> search_pb2.SearchResponse:
 
 def search_result_from_proto(message: search_pb2.SearchResponse) -> SearchResult:
     return SearchResult(
-        _hits_from_proto(message.hits),
+        hits_from_proto(message.hits),
         message.collection,
         message.model_fingerprint,
         message.truncated,
@@ -143,7 +143,7 @@ def answers_to_proto(answers: Iterable[Answer | None]) -> list[search_pb2.Answer
     return [
         search_pb2.Answer()
         if one is None
-        else search_pb2.Answer(hits=_hits_to_proto(one.hits), truncated=one.truncated)
+        else search_pb2.Answer(hits=hits_to_proto(one.hits), truncated=one.truncated)
         for one in answers
     ]
 
@@ -159,19 +159,30 @@ def results_from_proto(message: search_pb2.BatchSearchResponse) -> list[SearchRe
     return [
         None
         if i in failed
-        else SearchResult(_hits_from_proto(one.hits), name, fingerprint, one.truncated, timings)
+        else SearchResult(hits_from_proto(one.hits), name, fingerprint, one.truncated, timings)
         for i, one in enumerate(message.answers)
     ]
 
 
-def _hits_to_proto(hits: Iterable[Hit]) -> list[search_pb2.Hit]:
+def hits_to_proto(hits: Iterable[Hit]) -> list[search_pb2.Hit]:
     return [
-        search_pb2.Hit(id=hit.id, score=hit.score, metadata_json=object_to_json(hit.metadata)) for hit in hits
+        search_pb2.Hit(
+            id=hit.id, score=hit.score, metadata_json=object_to_json(hit.metadata), match=hit.match
+        )
+        for hit in hits
     ]
 
 
-def _hits_from_proto(messages: Iterable[search_pb2.Hit]) -> list[Hit]:
-    return [Hit(hit.id, hit.score, object_from_json(hit.metadata_json)) for hit in messages]
+def hits_from_proto(messages: Iterable[search_pb2.Hit]) -> list[Hit]:
+    return [
+        Hit(
+            hit.id,
+            hit.score,
+            object_from_json(hit.metadata_json),
+            hit.match if hit.HasField("match") else None,
+        )
+        for hit in messages
+    ]
 
 
 def classifications_to_proto(
@@ -317,6 +328,7 @@ def info_to_proto(info: ServerInfo) -> info_pb2.GetInfoResponse:
             logit_scale=model.logit_scale,
         ),
         limits=info_pb2.Limits(**asdict(limits)),
+        capabilities=info.capabilities,
     )
 
 
@@ -326,4 +338,5 @@ def info_from_proto(message: info_pb2.GetInfoResponse) -> ServerInfo:
         message.version,
         ModelInfo(model.name, model.fingerprint, model.dim, model.max_text_tokens, model.logit_scale),
         Limits(**{one.name: getattr(limits, one.name) for one in fields(Limits)}),
+        tuple(message.capabilities),
     )

@@ -4,30 +4,33 @@ import asyncio
 import io
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ..errors import InvalidInput
-from .batching import Batcher
+from .batching import Batcher, Run
 from .cache import TextCache
 from .checks import check_image, check_text
 from .decoding import Decoders
-from .errors import NotReady
+from .gathering import gathered
 from .metrics import Metrics
-from .records import Done, Embedded, Embedding, Encoder, Vector
+from .records import Embedded, Embedding, Encoder, Vector
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
 from .threads import Device
 
+Raw = TypeVar("Raw")
+Ready = TypeVar("Ready")
+Out = TypeVar("Out")
 WARM_TEXT = "warm"
 
 
 class Embedder:
     """One batcher for texts and one for images, which take turns on the devices: one for each encoder.
 
-    The encoders are the same model on different devices.
+    The encoders are the same model on different devices. Other kinds of work may `join`.
     """
 
     def __init__(
@@ -37,28 +40,47 @@ class Embedder:
         self._devices = {Device(): encoder for encoder in encoders}
         self._decoders: Decoders | None = None
         self.cache = TextCache(settings.cache_mb << 20, self._encoder.fingerprint)
-        batcher = partial(
-            Batcher,
-            max_size=settings.max_batch,
-            max_wait=settings.max_wait_ms / 1000,
-            max_pending=settings.max_queue,
-        )
-        self._texts: Batcher[str, tuple[Any, bool], Embedding] = batcher(
+        self._batchers: dict[str, Batcher[Any, Any, Any]] = {}
+        self._texts: Batcher[str, tuple[Any, bool], Embedding] = self.join(
+            "text",
             self._prepare_text,
-            {device: partial(_run_texts, encoder) for device, encoder in self._devices.items()},
+            [partial(_run_texts, encoder) for encoder in encoders],
             size=lambda entry: len(entry[0]),
             budget=settings.max_batch_tokens,
-            note=partial(metrics.batch, "text"),
         )
-        self._images: Batcher[bytes, Any, Embedding] = batcher(
-            self._prepare_image,
-            {device: partial(_run_images, encoder) for device, encoder in self._devices.items()},
+        self._images: Batcher[bytes, Any, Embedding] = self.join(
+            "image",
+            self.prepare_image,
+            [partial(_run_images, encoder) for encoder in encoders],
             workers=settings.workers,
             size=lambda pixels: int(np.prod(pixels.shape[1:])),
             budget=settings.max_batch_pixels,
-            note=partial(metrics.batch, "image"),
         )
         self._tell(metrics)
+
+    def join(
+        self,
+        input: str,
+        prepare: Callable[[Raw], Ready],
+        runs: Sequence[Run[Ready, Out]],
+        **options: Any,
+    ) -> Batcher[Raw, Ready, Out]:
+        """A batcher for another kind of input; `runs` has what runs a batch of it on each of the devices.
+
+        It begins and ends with the embedder, and shows in the metrics as `input`.
+        """
+        settings = self._settings
+        batcher = Batcher(
+            prepare,
+            dict(zip(self._devices, runs, strict=True)),
+            max_size=settings.max_batch,
+            max_wait=settings.max_wait_ms / 1000,
+            max_pending=settings.max_queue,
+            note=partial(self._metrics.batch, input),
+            **options,
+        )
+        self._batchers[input] = batcher
+        return batcher
 
     def start(self) -> None:
         """Begin to accept work."""
@@ -69,21 +91,21 @@ class Embedder:
             self._decoders = Decoders(
                 settings.decoders, recipe, seconds=settings.decoder_seconds, memory=memory
             )
-        self._texts.start()
-        self._images.start()
+        for batcher in self._batchers.values():
+            batcher.start()
 
     async def close(self) -> None:
         """Finish the batch that runs, refuse what waits."""
         if self._decoders is not None:
             await asyncio.to_thread(self._decoders.close)
-        for batcher in (self._texts, self._images):
+        for batcher in self._batchers.values():
             await batcher.close()
         for device in self._devices:
             await device.close()
 
     async def warm_up(self) -> None:
         """Runs the smallest and the largest batch on every device: first times are slow."""
-        pixels = await asyncio.to_thread(self._prepare_image, _canary_image())
+        pixels = await asyncio.to_thread(self.prepare_image, _canary_image())
         text = self._prepare_text(WARM_TEXT)
         for device, encoder in self._devices.items():
             async with device.turn:
@@ -100,23 +122,25 @@ class Embedder:
         embeddings = [self.cache.get(text) for text in texts]
         missing = [i for i, one in enumerate(embeddings) if one is None]
         note = partial(self._metrics.entry, "text")
-        fresh = await _embedded(self._texts, [texts[i] for i in missing], watch, note, bulk)
-        for i, one in zip(missing, fresh.embeddings, strict=True):
+        fresh, errors = await gathered(self._texts, [texts[i] for i in missing], watch, note, bulk)
+        for i, one in zip(missing, fresh, strict=True):
             embeddings[i] = one
             if one is not None:
                 self.cache.put(texts[i], one)
-        errors = {missing[order]: error for order, error in fresh.errors.items()}
-        return Embedded(embeddings, errors, fresh.timings)
+        return Embedded(embeddings, {missing[at]: error for at, error in errors.items()}, watch.read())
 
     async def images(self, images: Sequence[bytes], watch: Stopwatch, *, bulk: bool = False) -> Embedded:
         """An embedding or an error for each encoded picture; `bulk` lets others go first."""
-        return await _embedded(self._images, images, watch, partial(self._metrics.entry, "image"), bulk)
+        note = partial(self._metrics.entry, "image")
+        found, errors = await gathered(self._images, images, watch, note, bulk)
+        return Embedded(found, errors, watch.read())
 
     def _prepare_text(self, text: str) -> tuple[Any, bool]:
         check_text(text, self._limits)
         return self._encoder.prepare_text(text), self._encoder.text_truncated(text)
 
-    def _prepare_image(self, image: bytes) -> Any:
+    def prepare_image(self, image: bytes) -> Any:
+        """What a batch needs of an encoded picture; runs in a thread, and decodes in a process of its own."""
         check_image(image, self._limits)
         if self._decoders is None:
             return self._encoder.prepare_image(image)
@@ -125,7 +149,7 @@ class Embedder:
 
     def _tell(self, metrics: Metrics) -> None:
         """Adds what the parts know of themselves to the metrics."""
-        batchers: dict[str, Batcher[Any, Any, Embedding]] = {"text": self._texts, "image": self._images}
+        batchers = self._batchers  # others may join
         metrics.add(
             "polylens_queue_length",
             "Entries that wait for a device.",
@@ -165,28 +189,6 @@ def _run_texts(encoder: Encoder, entries: list[tuple[Any, bool]]) -> list[Embedd
 
 def _run_images(encoder: Encoder, entries: list[Any]) -> list[Embedding | Exception]:
     return _checked(encoder.embed_pixels(entries), [False] * len(entries))
-
-
-async def _embedded(
-    batcher: Batcher[Any, Any, Embedding],
-    entries: Sequence[Any],
-    watch: Stopwatch,
-    note: Callable[[Done[Embedding]], None],
-    bulk: bool,
-) -> Embedded:
-    embeddings: list[Embedding | None] = []
-    errors: dict[int, Exception] = {}
-    for position, result in enumerate(await batcher.submit_all(entries, bulk=bulk)):
-        if isinstance(result, Done):
-            watch.note(result)
-            note(result)
-            embeddings.append(result.value)
-        elif isinstance(result, Exception) and not isinstance(result, NotReady):
-            errors[position] = result
-            embeddings.append(None)
-        else:
-            raise result  # no fault of the entry
-    return Embedded(embeddings, errors, watch.read())
 
 
 def _checked(vectors_ND: Vector, truncated: Iterable[bool]) -> list[Embedding | Exception]:

@@ -12,42 +12,51 @@ from ..errors import PolylensError
 from ..index.filters import Filter, from_json
 from ..index.interface import AnyStore
 from . import shelf
+from .capabilities import NONE, Capabilities
 from .checks import blame, check_count, check_id, check_k, check_manner, check_no_key, unit_vector
 from .classify import Classifier
+from .describing import Describer
 from .embedder import Embedder
 from .errors import InvalidField
 from .metrics import Metrics
+from .originals import Originals
 from .queries import Asked, Queries
 from .records import (
     Answer,
     Answers,
+    Captioned,
     Classified,
     CollectionInfo,
     Embedded,
     Encoder,
     Manner,
+    Matched,
     Metadata,
     ModelInfo,
     Page,
     Point,
     Query,
     SearchResult,
+    ServerInfo,
     Sought,
     StoredPoint,
     Upserted,
     Vector,
+    Wording,
 )
+from .reranking import Reranker
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
 from .threads import Threads
 
 USUAL = Manner()
+USUAL_WORDING = Wording()
 
 
 class Engine:
     """Embeds, searches and looks after collections; `async with` it, which closes the store as well.
 
-    `replicas` are the same model on other devices.
+    `replicas` are the same model on other devices; `capabilities` is what else the server can do.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class Engine:
         settings: Settings | None = None,
         limits: Limits | None = None,
         replicas: Sequence[Encoder] = (),
+        capabilities: Capabilities = NONE,
     ) -> None:
         self.encoder, self.settings, self.limits = encoder, settings or Settings(), limits or Limits()
         self.metrics = Metrics()
@@ -68,6 +78,9 @@ class Engine:
         self._disk = Threads(self.settings.workers, "disk")
         self._queries = Queries(self._embedder, self._disk, encoder.dim, self.limits)
         self._classifier = Classifier(self._embedder, float(encoder.logit_scale), self.limits)
+        self.capabilities, self.originals = capabilities, Originals(self.settings.pictures)
+        self._describer = Describer(self._embedder, capabilities, self.settings, self.limits, self.metrics)
+        self._reranker = Reranker(self._describer, self.originals, self._disk, self.limits)
 
     async def __aenter__(self) -> Self:
         await self._disk.run(self._store.open_all)
@@ -87,6 +100,10 @@ class Engine:
         """The model that embeds."""
         one = self.encoder
         return ModelInfo(one.name, one.fingerprint, one.dim, one.max_text_tokens, float(one.logit_scale))
+
+    def info(self, version: str) -> ServerInfo:
+        """What a server of that version with this engine is."""
+        return ServerInfo(version, self.model(), self.limits, self.capabilities.names)
 
     async def warm_up(self) -> None:
         """Returns when every device has run its smallest and its largest batch."""
@@ -114,9 +131,10 @@ class Engine:
         k: int = 10,
         condition: Metadata | None = None,
         manner: Manner = USUAL,
+        watch: Stopwatch | None = None,
     ) -> SearchResult:
         """The `k` nearest points that meet the condition. `collection` may be empty if there is only one."""
-        watch = Stopwatch()
+        watch = watch or Stopwatch()
         check_k(k, 1, self.limits)
         check_manner(manner)
         filter = _filter(condition)
@@ -126,6 +144,33 @@ class Engine:
             (hits,) = await self._disk.run(shelf.search, target, [sought], k, filter, manner)
         name, fingerprint = target.name, self.encoder.fingerprint
         return SearchResult(hits, name, fingerprint, sought.truncated, watch.read())
+
+    async def rerank(
+        self,
+        collection: str,
+        query: Query,
+        k: int = 10,
+        condition: Metadata | None = None,
+        manner: Manner = USUAL,
+        *,
+        first: int = 50,
+        text: str = "",
+    ) -> SearchResult:
+        """What `search` finds, the `first` hits in the order in which their pictures fit the text."""
+        watch = Stopwatch()
+        self.capabilities.require_reader()
+        check_k(k, 1, self.limits)
+        text = self._reranker.check(query, first, text)
+        found = await self.search(collection, query, max(k, first), condition, manner, watch)
+        return await self._reranker.rerank(found, k, first, text, watch)
+
+    async def caption(self, images: Sequence[bytes], wording: Wording = USUAL_WORDING) -> Captioned:
+        """A caption or an error for each image, in order; see describing.py."""
+        return await self._describer.caption(images, wording)
+
+    async def match(self, images: Sequence[bytes], texts: Sequence[str]) -> Matched:
+        """How probable each text is for each image; see describing.py."""
+        return await self._describer.match(images, texts)
 
     async def batch_search(
         self,

@@ -5,6 +5,7 @@ PolylensError
 │   └── InvalidField      one field of a request is wrong
 ├── TooLarge              a request or one of its entries is over a limit
 ├── PointNotFound         there is no point of that id
+├── NotOffered            the server's model cannot do this
 ├── Overloaded            too much work is waiting; try again later
 ├── Unauthenticated       the caller shows no valid token
 ├── Forbidden             the caller's token does not allow this
@@ -41,6 +42,10 @@ class PointNotFound(PolylensError):
     def __init__(self, id: str) -> None:
         super().__init__(f"there is no point {id!r:.300}")
         self.id = id
+
+
+class NotOffered(PolylensError):
+    """The server's model cannot do this; the message says which can."""
 
 
 class Overloaded(PolylensError):

@@ -3,11 +3,11 @@
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2
+from ..proto.polylens.v1 import classify_pb2, collection_pb2, describe_pb2, embed_pb2, info_pb2, search_pb2
 
 SERVICES: list[ServiceDescriptor] = [
     service
-    for module in (search_pb2, embed_pb2, classify_pb2, collection_pb2, info_pb2)
+    for module in (search_pb2, embed_pb2, classify_pb2, describe_pb2, collection_pb2, info_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 METHODS: dict[str, MethodDescriptor] = {
@@ -18,6 +18,7 @@ SECONDS = {
     "SearchService": 10.0,
     "EmbedService": 30.0,
     "ClassifyService": 30.0,
+    "DescribeService": 120.0,
     "CollectionService": 60.0,
     "InfoService": 10.0,
 }
@@ -29,6 +30,9 @@ SCOPE = {
     "EmbedTexts": "read",
     "EmbedImages": "read",
     "Classify": "read",
+    "Caption": "read",
+    "Match": "read",
+    "Rerank": "read",
     "GetInfo": "read",
     "GetCollection": "read",
     "ListCollections": "read",
@@ -50,6 +54,7 @@ SHARE = {
     "SearchService": 1.0,
     "EmbedService": 0.75,
     "ClassifyService": 0.5,
+    "DescribeService": 0.25,
     "CollectionService": 0.5,
     "InfoService": 0.25,
 }

@@ -174,22 +174,31 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A stored point and the cosine of its vector with the query's, in [-1, 1]."""
+    """A stored point and the cosine of its vector with the query's, in [-1, 1].
+
+    `match`, of reranked hits whose picture was looked at, is how probable it is that picture and text belong
+    together.
+    """
 
     id: str
     score: float
     metadata: Metadata
+    match: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits, best first, and where and with which model they were found."""
+    """The hits, best first, and where and with which model they were found.
+
+    `looked_at` is how many pictures a reranking compared with the text.
+    """
 
     hits: Sequence[Hit]
     collection: str
     fingerprint: str
     truncated: bool = False
     timings: Timings = Timings()
+    looked_at: int = 0
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -239,6 +248,35 @@ class Classified:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """How captions are written: what they go on from, how many are weighed, how many tokens they have."""
+
+    prompt: str = ""
+    beams: int = 5
+    least: int = 8
+    most: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """A caption of each image, or None where `errors` has the image's error."""
+
+    captions: Sequence[str | None]
+    errors: Mapping[int, Exception]
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """For each image how probable each text is, in order, or None where `errors` has the image's error."""
+
+    probabilities: Sequence[Vector | None]
+    errors: Mapping[int, Exception]
+    truncated: bool = False
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
 class Upserted:
     """How many points were stored; `errors` has the errors of the others."""
 
@@ -276,3 +314,4 @@ class ServerInfo:
     version: str
     model: ModelInfo
     limits: Limits
+    capabilities: Sequence[str] = ()

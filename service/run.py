@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from ..clip.encoder import Encoder as Loaded
 from ..clip.load import load
+from ..clip.reader import reader_of
 from ..errors import PolylensError
 from ..index.errors import CollectionBusy
 from ..index.store import Store
+from .capabilities import Capabilities
 from .engine import Engine
 from .records import Encoder
 from .server import Server, serving
@@ -17,11 +20,21 @@ from .settings import Settings
 
 logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+Able = Callable[[Settings, Sequence[Encoder]], Capabilities]
 
 
-def run(settings: Settings, announce: Callable[[Server, Engine], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; `announce` is called once requests are answered."""
-    asyncio.run(_run(settings, announce))
+def plain(settings: Settings, encoders: Sequence[Encoder]) -> Capabilities:
+    """What encoders of this package can do by themselves: InternVL-G reads images and texts together."""
+    readers = [reader_of(encoder) for encoder in encoders if isinstance(encoder, Loaded)]
+    return Capabilities([one for one in readers if one is not None])
+
+
+def run(settings: Settings, announce: Callable[[Server, Engine], None], able: Able = plain) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; `announce` is called once requests are answered.
+
+    `able` says what the encoders, once they are loaded, make the server capable of; see capabilities.py.
+    """
+    asyncio.run(_run(settings, announce, able))
 
 
 def check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
@@ -29,12 +42,13 @@ def check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
     return asyncio.run(_check(settings, tell))
 
 
-async def _run(settings: Settings, announce: Callable[[Server, Engine], None]) -> None:
+async def _run(settings: Settings, announce: Callable[[Server, Engine], None], able: Able) -> None:
     server = Server(settings)
     try:
         store = await asyncio.to_thread(open_store, settings.data)
-        first, *others = await asyncio.to_thread(load_all, settings)
-        engine = Engine(first, store, settings, replicas=others)
+        encoders = await asyncio.to_thread(load_all, settings)
+        capabilities = await asyncio.to_thread(able, settings, encoders)
+        engine = Engine(encoders[0], store, settings, replicas=encoders[1:], capabilities=capabilities)
     except BaseException:
         await server.stop(0)
         raise

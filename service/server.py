@@ -20,12 +20,13 @@ from .interceptor import Interceptor
 from .methods import SECONDS, SERVICES, SHARE
 from .metrics import Metrics
 from .observing import Observer
+from .originals import Files
 from .servicer import add_to_server
 from .settings import Limits, Settings
 from .tls import Certificates
 from .tokens import Tokens
 from .tracing import Traces
-from .web import Backing, Files, Web
+from .web import Backing, Web
 
 MAX_CALLS = 256
 OPTIONS = [
@@ -82,7 +83,8 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, engine: Engine, pictures: Files | None = None) -> None:
-        """Returns when the server answers and a canary has come through. `pictures` are shown on the page."""
+        """Returns when the server answers and a canary has come through. `pictures` may be shown."""
+        engine.originals.add(pictures or {})
         add_to_server(engine, self._server)
         self._tell(engine.metrics)
         observer = Observer(engine.metrics, self._traces, lines=self._settings.log_calls)
@@ -102,7 +104,6 @@ class Server:
                     observer,
                     lambda: health.ready,
                     engine.metrics.text,
-                    pictures,
                 )
             )
         await health.begin()

@@ -13,6 +13,8 @@ from ..proto.polylens.v1 import (
     classify_pb2_grpc,
     collection_pb2,
     collection_pb2_grpc,
+    describe_pb2,
+    describe_pb2_grpc,
     embed_pb2,
     embed_pb2_grpc,
     info_pb2,
@@ -22,19 +24,20 @@ from ..proto.polylens.v1 import (
     types_pb2,
 )
 from . import converters as to
+from . import describe_converters as described
 from .checks import blame
 from .deadline import time_limit
 from .encoding import object_from_json
 from .engine import Engine
 from .errors import Overloaded
 from .methods import SECONDS
-from .records import Embedded, Point, ServerInfo, Upserted
+from .records import Embedded, Point, Upserted
 from .status import faults
 from .stopwatch import Stopwatch
 
 Context = Any  # grpc.aio.ServicerContext
 Result = TypeVar("Result")
-DEFAULT_K, DEFAULT_PAGE = 10, 100
+DEFAULT_K, DEFAULT_PAGE, DEFAULT_FIRST = 10, 100, 50
 
 
 class _WithEngine:
@@ -109,6 +112,48 @@ class ClassifyServicer(_WithEngine, classify_pb2_grpc.ClassifyServiceServicer):
             timings=to.timings_to_proto(found.timings),
             truncated=found.truncated,
         )
+
+
+class DescribeServicer(_WithEngine, describe_pb2_grpc.DescribeServiceServicer):
+    async def Caption(
+        self, request: describe_pb2.CaptionRequest, context: Context
+    ) -> describe_pb2.CaptionResponse:
+        found = await self._engine.caption(request.images, described.wording_from_request(request))
+        _raise_if_all_failed(found.errors, len(request.images))
+        return describe_pb2.CaptionResponse(
+            captions=[one or "" for one in found.captions],
+            errors=to.faults_to_proto(faults(found.errors)),
+            model_fingerprint=self._engine.encoder.fingerprint,
+            timings=to.timings_to_proto(found.timings),
+        )
+
+    async def Match(self, request: describe_pb2.MatchRequest, context: Context) -> describe_pb2.MatchResponse:
+        found = await self._engine.match(request.images, request.texts)
+        _raise_if_all_failed(found.errors, len(request.images))
+        return describe_pb2.MatchResponse(
+            matches=described.matches_to_proto(found.probabilities),
+            errors=to.faults_to_proto(faults(found.errors)),
+            model_fingerprint=self._engine.encoder.fingerprint,
+            timings=to.timings_to_proto(found.timings),
+            truncated=found.truncated,
+        )
+
+    async def Rerank(
+        self, request: describe_pb2.RerankRequest, context: Context
+    ) -> describe_pb2.RerankResponse:
+        search = request.search
+        with blame("search.query"):
+            query = to.query_from_proto(search.query, "search.query")
+        result = await self._engine.rerank(
+            search.collection,
+            query,
+            search.k or DEFAULT_K,
+            self._condition(search.filter_json),
+            to.manner_from_proto(search),
+            first=request.first or DEFAULT_FIRST,
+            text=request.text,
+        )
+        return described.reranked_to_proto(result)
 
 
 class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServicer):
@@ -246,7 +291,7 @@ class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServi
 class InfoServicer(_WithEngine, info_pb2_grpc.InfoServiceServicer):
     async def GetInfo(self, request: info_pb2.GetInfoRequest, context: Context) -> info_pb2.GetInfoResponse:
         watch = Stopwatch()
-        reply = to.info_to_proto(ServerInfo(__version__, self._engine.model(), self._engine.limits))
+        reply = to.info_to_proto(self._engine.info(__version__))
         reply.timings.CopyFrom(to.timings_to_proto(watch.read()))
         return reply
 
@@ -256,6 +301,7 @@ def add_to_server(engine: Engine, server: grpc.aio.Server) -> None:
     search_pb2_grpc.add_SearchServiceServicer_to_server(SearchServicer(engine), server)
     embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(engine), server)
     classify_pb2_grpc.add_ClassifyServiceServicer_to_server(ClassifyServicer(engine), server)
+    describe_pb2_grpc.add_DescribeServiceServicer_to_server(DescribeServicer(engine), server)
     collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(engine), server)
     info_pb2_grpc.add_InfoServiceServicer_to_server(InfoServicer(engine), server)
 

@@ -21,6 +21,7 @@ class Limits:
     max_sentences: int = 4096
     max_batch_hits: int = 10_000
     max_parts: int = 16
+    max_pairs: int = 256
 
 
 LEAST = {

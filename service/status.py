@@ -39,6 +39,7 @@ TABLE: dict[type[BaseException], grpc.StatusCode] = {
     index.StorageFailed: Code.UNAVAILABLE,
     service.TooLarge: Code.RESOURCE_EXHAUSTED,
     service.PointNotFound: Code.NOT_FOUND,
+    service.NotOffered: Code.UNIMPLEMENTED,
     service.Overloaded: Code.RESOURCE_EXHAUSTED,
     service.Unauthenticated: Code.UNAUTHENTICATED,
     service.Forbidden: Code.PERMISSION_DENIED,

@@ -1,9 +1,8 @@
 """The HTTP side of a server; what it is made of is imported only when it is wanted."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import require
@@ -17,8 +16,6 @@ from .tls import Certificates
 if TYPE_CHECKING:
     from .http.listener import Listener
 
-Files = Mapping[str, Mapping[str, Path]]  # of pictures, by collection and id
-
 
 @dataclass(frozen=True)
 class Backing:
@@ -30,7 +27,6 @@ class Backing:
     observer: Observer
     ready: Callable[[], bool]
     metrics: Callable[[], bytes]
-    pictures: Files | None = None
 
 
 class Web:
@@ -55,7 +51,7 @@ class Web:
             door.Door(backing.gate, backing.access, backing.observer, backing.engine.limits, names),
             backing.ready,
             backing.metrics,
-            _part("gallery").Gallery(backing.pictures, self._settings.pictures),
+            _part("gallery").Gallery(backing.engine.originals),
         )
         await self._listener.start(_part("app").new_app(parts))
 

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine import Engine
-from . import embeddings, searching
+from ..originals import Originals
+from . import describing, embeddings, searching
 from .bodies import Body
 from .door import Door, Endpoint
 from .gallery import Gallery
@@ -37,7 +38,7 @@ class Parts:
     door: Door
     ready: Callable[[], bool]
     metrics: Callable[[], bytes]
-    gallery: Gallery = field(default_factory=Gallery)
+    gallery: Gallery = field(default_factory=lambda: Gallery(Originals()))
 
 
 def new_app(parts: Parts) -> ASGIApp:
@@ -84,6 +85,15 @@ def guarded(parts: Parts) -> list[tuple[str, str, Endpoint]]:
     async def classify(body: Body) -> Response:
         return await searching.classify(body, engine)
 
+    async def rerank(body: Body) -> Response:
+        return await searching.rerank(body, engine, gallery)
+
+    async def caption(body: Body) -> Response:
+        return await describing.captions(body, engine)
+
+    async def match(body: Body) -> Response:
+        return await describing.match(body, engine)
+
     async def collections(request: Request) -> Response:
         return await searching.collections(engine)
 
@@ -94,6 +104,9 @@ def guarded(parts: Parts) -> list[tuple[str, str, Endpoint]]:
         ("POST", "/v1/embeddings", door.told("EmbedImages", embed)),
         ("POST", "/v1/search", door.told("Search", search)),
         ("POST", "/v1/classify", door.told("Classify", classify)),
+        ("POST", "/v1/captions", door.told("Caption", caption)),
+        ("POST", "/v1/match", door.told("Match", match)),
+        ("POST", "/v1/rerank", door.told("Rerank", rerank)),
         ("GET", "/v1/collections", door.asked("ListCollections", collections)),
         ("GET", "/v1/models", door.asked("GetInfo", models)),
         ("GET", "/v1/pictures/{collection}/{id:path}", door.asked("GetPoints", picture)),

@@ -87,6 +87,23 @@ def image_of(value: Any, field: str) -> bytes:
         raise InvalidField(field, "not base64") from error
 
 
+def images_of(body: Body) -> list[bytes]:
+    """The pictures of the list `images`."""
+    return [image_of(one, f"images[{i}]") for i, one in enumerate(_list(body, "images"))]
+
+
+def texts_of(body: Body, field: str) -> list[str]:
+    """The texts of the list of that name."""
+    return [text_of(one, f"{field}[{i}]") for i, one in enumerate(_list(body, field))]
+
+
+def _list(body: Body, field: str) -> list[Any]:
+    value = body.get(field) or []
+    if not isinstance(value, list):
+        raise InvalidField(field, "expected a list")
+    return value
+
+
 def is_data_uri(value: Any) -> bool:
     """Whether a text is a picture in disguise."""
     return isinstance(value, str) and DATA_URI.match(value) is not None

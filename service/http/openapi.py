@@ -42,6 +42,9 @@ def document(limits: Limits) -> dict[str, Any]:
             "/v1/embeddings": {"post": _embeddings(limits)},
             "/v1/search": {"post": _search(limits)},
             "/v1/classify": {"post": _classify(limits)},
+            "/v1/captions": {"post": _captions(limits)},
+            "/v1/match": {"post": _match(limits)},
+            "/v1/rerank": {"post": _rerank(limits)},
             "/v1/collections": {"get": _plain("All collections: name, dim, fingerprint, count, problem.")},
             "/v1/models": {"get": _plain("The model, as OpenAI's clients list it.")},
             "/v1/pictures/{collection}/{id}": {"get": _picture()},
@@ -80,27 +83,9 @@ def _embeddings(limits: Limits) -> dict[str, Any]:
 
 
 def _search(limits: Limits) -> dict[str, Any]:
-    weighted = {"type": "object", "properties": {**QUERY, "weight": {"type": "number", "default": 1}}}
     return _posted(
         "The stored points nearest to one of text, image, id, vector and mixture, best first.",
-        {
-            **QUERY,
-            "mixture": {
-                "type": "array",
-                "items": weighted,
-                "maxItems": limits.max_parts,
-                "description": "Several at once; a weight below zero leads away.",
-            },
-            "k": {"type": "integer", "minimum": 1, "maximum": limits.max_k, "default": 10},
-            "collection": {"type": "string", "description": "May be left out if there is only one."},
-            "filter": {"type": "object", "description": "A condition on the metadata, as MongoDB has it."},
-            "diversity": {"type": "number", "description": "0 to 1: hits like those before stand back."},
-            "threshold": {
-                "type": "number",
-                "description": "Only hits of at least this score, found exactly.",
-            },
-            "effort": {"type": "object", "description": "exact, nprobe, ef_search: how hard to try."},
-        },
+        _searched(limits),
         {
             "Words": {"text": "kikombe cha chai", "k": 5},
             "This picture, but at night": {
@@ -109,6 +94,67 @@ def _search(limits: Limits) -> dict[str, Any]:
             },
             "More like this": {"id": "2024/cat.jpg", "collection": "photos"},
         },
+    )
+
+
+def _searched(limits: Limits) -> dict[str, Any]:
+    weighted = {"type": "object", "properties": {**QUERY, "weight": {"type": "number", "default": 1}}}
+    return {
+        **QUERY,
+        "mixture": {
+            "type": "array",
+            "items": weighted,
+            "maxItems": limits.max_parts,
+            "description": "Several at once; a weight below zero leads away.",
+        },
+        "k": {"type": "integer", "minimum": 1, "maximum": limits.max_k, "default": 10},
+        "collection": {"type": "string", "description": "May be left out if there is only one."},
+        "filter": {"type": "object", "description": "A condition on the metadata, as MongoDB has it."},
+        "diversity": {"type": "number", "description": "0 to 1: hits like those before stand back."},
+        "threshold": {
+            "type": "number",
+            "description": "Only hits of at least this score, found exactly.",
+        },
+        "effort": {"type": "object", "description": "exact, nprobe, ef_search: how hard to try."},
+    }
+
+
+def _rerank(limits: Limits) -> dict[str, Any]:
+    return _posted(
+        "A search whose first hits are put in a new order by how well their pictures fit the text. Needs "
+        "InternVL-G, and pictures that the server has.",
+        {
+            **_searched(limits),
+            "first": {"type": "integer", "minimum": 1, "maximum": limits.max_pairs, "default": 50},
+            "match_text": {"type": "string", "description": "Instead of the query's text."},
+        },
+        {"Words": {"text": "two cats, one of them asleep", "k": 10, "first": 100}},
+    )
+
+
+def _captions(limits: Limits) -> dict[str, Any]:
+    return _posted(
+        "A sentence about each picture. Needs InternVL-G.",
+        {
+            "images": {"type": "array", "items": QUERY["image"], "maxItems": limits.max_items},
+            "prompt": {"type": "string", "default": "English caption:"},
+            "beams": {"type": "integer", "default": 5, "description": "Sentences weighed; 1 is greedy."},
+            "min_tokens": {"type": "integer", "default": 8},
+            "max_tokens": {"type": "integer", "default": 30},
+        },
+        {"A picture": {"images": [PIXEL]}},
+    )
+
+
+def _match(limits: Limits) -> dict[str, Any]:
+    return _posted(
+        "How probable it is that each picture and each text belong together: a row for each picture. At most "
+        f"{limits.max_pairs} pairs. Needs InternVL-G.",
+        {
+            "images": {"type": "array", "items": QUERY["image"]},
+            "texts": {"type": "array", "items": {"type": "string"}},
+        },
+        {"A picture": {"images": [PIXEL], "texts": ["a sleeping cat", "两只猫"]}},
     )
 
 

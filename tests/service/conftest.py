@@ -1,27 +1,36 @@
-"""Fixtures: a model that needs no weights, pictures, an engine and a server on a free port. D = 16."""
+"""Fixtures: models that need no weights, pictures, a server on a free port and a client of HTTP that knows
+nothing of ours. D = 16."""
 
 import asyncio
+import base64
 import hashlib
+import http.client
 import inspect
 import io
+import json
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 from PIL import Image
 from polylens.clip.images import open_image
 from polylens.index import Store
+from polylens.service.capabilities import NONE, Capabilities
 from polylens.service.client import AsyncClient
 from polylens.service.engine import Engine
+from polylens.service.originals import Files
 from polylens.service.server import Server, serving
 from polylens.service.settings import Settings
-from polylens.service.web import Files
 
 DIM = 16
+CHECKPOINT = Path(__file__).parents[1] / "golden" / "internvl_tiny" / "checkpoint"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -93,20 +102,41 @@ class FakeEncoder:
 class Service:
     """A running server of the fake model, and a client of it."""
 
-    def __init__(self, encoder: FakeEncoder, engine: Engine, server: Server, client: AsyncClient) -> None:
+    def __init__(self, encoder: Any, engine: Engine, server: Server, client: AsyncClient) -> None:
         self.encoder, self.engine, self.server, self.client = encoder, engine, server, client
         self.address = server.address
 
 
 @asynccontextmanager
 async def _serve(
-    data: Path, encoder: FakeEncoder | None = None, pictures_of: Files | None = None, **settings: Any
+    data: Path,
+    encoder: Any = None,
+    pictures_of: Files | None = None,
+    capabilities: Capabilities = NONE,
+    **settings: Any,
 ) -> AsyncIterator[Service]:
     encoder = encoder or FakeEncoder()
     chosen = Settings(**{"data": data, "port": 0, "drain_seconds": 0, "grace_seconds": 1} | settings)
-    engine = Engine(encoder, Store(data), chosen)
+    engine = Engine(encoder, Store(data), chosen, capabilities=capabilities)
     async with serving(engine, None, pictures_of) as server, AsyncClient(server.address) as client:
         yield Service(encoder, engine, server, client)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as of the hub: an untrained checkpoint of 512 tokens, and a tokenizer that has no more."""
+    folder = tmp_path_factory.mktemp("model")
+    for file in CHECKPOINT.iterdir():
+        shutil.copy(file, folder)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["summarize:a red apple", "kikombe cha chai", "两只猫"] * 20),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=300,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return folder
 
 
 @pytest.fixture
@@ -150,3 +180,54 @@ def running(tmp_path: Path) -> Iterator[Any]:
     yield found[0]
     found[1].call_soon_threadsafe(stop.set)
     thread.join(30)
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return self.json["error"]
+
+
+def _ask(address: str, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+    connection = http.client.HTTPConnection(address, timeout=30)
+    try:
+        connection.request(method, path, body, headers)
+        got = connection.getresponse()
+        return Reply(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read())
+    finally:
+        connection.close()
+
+
+async def _ask_json(address: str, path: str, content: Any = None, **headers: str) -> Reply:
+    """GET, or POST of the content as JSON; headers are written with _ for -."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content is None:
+        return await asyncio.to_thread(_ask, address, "GET", path, None, given)
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    given = {"content-type": "application/json"} | given
+    return await asyncio.to_thread(_ask, address, "POST", path, body, given)
+
+
+@pytest.fixture
+def ask() -> Callable[..., Any]:
+    """`await ask(address, path, content, **headers)`."""
+    return _ask_json
+
+
+@pytest.fixture
+def ask_raw() -> Callable[..., Reply]:
+    return _ask
+
+
+@pytest.fixture
+def data_uri() -> Callable[[bytes], str]:
+    return lambda data: "data:image/png;base64," + base64.b64encode(data).decode()

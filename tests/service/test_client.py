@@ -15,17 +15,18 @@ import pytest
 from PIL import Image
 from polylens.errors import InvalidInput
 from polylens.proto.polylens.v1 import collection_pb2, info_pb2
-from polylens.service import calls, chunks
+from polylens.service import calls, chunks, describe_calls
 from polylens.service import client as client_module
 from polylens.service.client import AsyncClient, Client
 from polylens.service.errors import BatchError, RemoteError
 from polylens.service.methods import METHODS, only_reads, path
 
-METHOD_NAMES = sorted(
-    name
-    for name, value in vars(calls).items()
-    if inspect.isfunction(value) and value.__module__ == calls.__name__ and not name.startswith("_")
-)
+CALLS = {
+    name: value
+    for module in (calls, describe_calls)
+    for name, value in vars(module).items()
+    if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+}
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def client(running: Any) -> Iterator[Client]:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_a_client_has_exactly_the_functions_of_calls(kind: type) -> None:
     methods = {name for name in vars(kind) if not name.startswith("_")} - {"run", "close"}
-    assert sorted(methods) == METHOD_NAMES and len(methods) == 18
-    for name in methods:
-        method, function = getattr(kind, name), getattr(calls, name)
+    assert methods == CALLS.keys() and len(methods) == 20
+    for name, function in CALLS.items():
+        method = getattr(kind, name)
         assert inspect.signature(method) == inspect.signature(function)
         assert method.__doc__ == function.__doc__
 

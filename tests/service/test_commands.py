@@ -48,7 +48,7 @@ def test_from_an_empty_server_to_a_hit(running: Any, photos: Path) -> None:
     assert "1.000" in shown and "red.png" in shown and f"path: {photos}" in shown.replace("\n", "")
     found = json.loads(done("search", "a red apple", "--collection", "photos", "--json", **server))
     assert found["collection"] == "photos" and len(found["hits"]) == 3
-    assert found["hits"][0].keys() == {"id", "score", "metadata"}
+    assert found["hits"][0].keys() == {"id", "score", "metadata", "match"}
     like = json.loads(done("search", "--id", "2024/green.PNG", "--json", **server))
     assert sorted(hit["id"] for hit in like["hits"]) == ["2024/blue.webp", "red.png"]
     condition = json.dumps({"path": str(photos / "red.png")})

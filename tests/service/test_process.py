@@ -1,7 +1,6 @@
 """`polylens serve` as a process, with a tiny untrained InternVL-C: what it acknowledged survives SIGKILL."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sentencepiece
 from polylens.service.client import Client
 
-CHECKPOINT = Path(__file__).parents[1] / "golden" / "internvl_tiny" / "checkpoint"
 SERVE = "from polylens.cli import main; main()"
 # The control: a server that acknowledges points named "lost" without storing them.
 LIAR = f"""
@@ -24,23 +21,6 @@ def lie(collection, rows, *rest):
 shelf.write = lie
 {SERVE}
 """
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as of the hub: a checkpoint of 512 tokens, and a tokenizer that has no more."""
-    folder = tmp_path_factory.mktemp("model")
-    for file in CHECKPOINT.iterdir():
-        shutil.copy(file, folder)
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["summarize:a red apple", "kikombe cha chai", "两只猫"] * 20),
-        model_prefix=str(folder / "tokenizer"),
-        vocab_size=300,
-        byte_fallback=True,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    return folder
 
 
 class Process:
@@ -67,12 +47,12 @@ class Process:
 
 
 @pytest.fixture
-def start(model: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def start(tiny_model: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def begin(program: str, port: str = "0") -> Process:
         log, data = tmp_path / f"log{len(started)}", tmp_path / "data"
-        started.append(Process(program, log, "--model", str(model), "--data", str(data), "--port", port))
+        started.append(Process(program, log, "--model", str(tiny_model), "--data", str(data), "--port", port))
         return started[-1]
 
     yield begin

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as polylens_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16polylens/v1/info.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"\x10\n\x0eGetInfoRequest\"\x91\x01\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.polylens.v1.Model\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.polylens.v1.Limits\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\"e\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12\x17\n\x0fmax_text_tokens\x18\x04 \x01(\r\x12\x13\n\x0blogit_scale\x18\x05 \x01(\x02\"\xea\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\r\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\r\x12\x16\n\x0emax_text_bytes\x18\x03 \x01(\r\x12\x11\n\tmax_items\x18\x04 \x01(\r\x12\r\n\x05max_k\x18\x05 \x01(\r\x12\x14\n\x0cmax_id_bytes\x18\x06 \x01(\r\x12\x1a\n\x12max_metadata_bytes\x18\x07 \x01(\r\x12\x15\n\rmax_sentences\x18\x08 \x01(\r\x12\x16\n\x0emax_batch_hits\x18\t \x01(\r\x12\x11\n\tmax_parts\x18\n \x01(\r2X\n\x0bInfoService\x12I\n\x07GetInfo\x12\x1b.polylens.v1.GetInfoRequest\x1a\x1c.polylens.v1.GetInfoResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16polylens/v1/info.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"\x10\n\x0eGetInfoRequest\"\xa7\x01\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.polylens.v1.Model\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.polylens.v1.Limits\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\"e\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12\x17\n\x0fmax_text_tokens\x18\x04 \x01(\r\x12\x13\n\x0blogit_scale\x18\x05 \x01(\x02\"\xfd\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\r\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\r\x12\x16\n\x0emax_text_bytes\x18\x03 \x01(\r\x12\x11\n\tmax_items\x18\x04 \x01(\r\x12\r\n\x05max_k\x18\x05 \x01(\r\x12\x14\n\x0cmax_id_bytes\x18\x06 \x01(\r\x12\x1a\n\x12max_metadata_bytes\x18\x07 \x01(\r\x12\x15\n\rmax_sentences\x18\x08 \x01(\r\x12\x16\n\x0emax_batch_hits\x18\t \x01(\r\x12\x11\n\tmax_parts\x18\n \x01(\r\x12\x11\n\tmax_pairs\x18\x0b \x01(\r2X\n\x0bInfoService\x12I\n\x07GetInfo\x12\x1b.polylens.v1.GetInfoRequest\x1a\x1c.polylens.v1.GetInfoResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,11 +37,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINFOREQUEST']._serialized_start=64
   _globals['_GETINFOREQUEST']._serialized_end=80
   _globals['_GETINFORESPONSE']._serialized_start=83
-  _globals['_GETINFORESPONSE']._serialized_end=228
-  _globals['_MODEL']._serialized_start=230
-  _globals['_MODEL']._serialized_end=331
-  _globals['_LIMITS']._serialized_start=334
-  _globals['_LIMITS']._serialized_end=568
-  _globals['_INFOSERVICE']._serialized_start=570
-  _globals['_INFOSERVICE']._serialized_end=658
+  _globals['_GETINFORESPONSE']._serialized_end=250
+  _globals['_MODEL']._serialized_start=252
+  _globals['_MODEL']._serialized_end=353
+  _globals['_LIMITS']._serialized_start=356
+  _globals['_LIMITS']._serialized_end=609
+  _globals['_INFOSERVICE']._serialized_start=611
+  _globals['_INFOSERVICE']._serialized_end=699
 # @@protoc_insertion_point(module_scope)

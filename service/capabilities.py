@@ -1,0 +1,45 @@
+"""What a server may be able to do beyond what every encoder can.
+
+This is the seam for what other folders make: `commands/serve.py` may hand it to `run` (as `able`), the engine
+asks it, and nobody here imports those folders. A new capability is a Protocol, a field and a name; its
+batches run on the encoders' devices through `Embedder.join`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .errors import NotOffered
+from .records import Vector
+
+
+class Reader(Protocol):
+    """Reads images and texts together; `polylens.clip.reader.Reader` is one."""
+
+    def prepare_text(self, text: str, /) -> tuple[Any, bool]: ...
+    def check_prompt(self, prompt: str, /) -> str: ...
+    def caption(
+        self, pixels: Any, prompts: Sequence[str], /, *, beams: int, least: int, most: int
+    ) -> list[str]: ...
+    def match(self, pixels: Any, texts: Sequence[Sequence[Any]], /) -> Sequence[Vector]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """`readers` has one for each encoder of the server, in their order, or none at all."""
+
+    readers: Sequence[Reader] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What callers may ask for, as `GetInfo` tells them."""
+        return ("caption", "match") if self.readers else ()
+
+    def require_reader(self) -> Reader:
+        """A reader, or `NotOffered`."""
+        if not self.readers:
+            raise NotOffered("the server's model does not read images and texts together; InternVL-G does")
+        return self.readers[0]
+
+
+NONE = Capabilities()

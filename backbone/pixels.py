@@ -17,6 +17,8 @@ from ..errors import InvalidInput
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MODES = ("retrieval", "classification", "service")
+DRAFT = "+draft"  # behind a mode: JPEGs are decoded no larger than needed
+JPEG_DRAFT = "jpeg at 1/2, 1/4 or 1/8 where that is large enough"  # in a fingerprint
 
 ORIENTATION_TAG = 0x0112
 # EXIF 2.32, section 4.6.4: what undoes each stored orientation.
@@ -39,12 +41,15 @@ class Preprocess:
     - "classification" resizes the shorter side and cuts the centre, as its classification does;
     - "service" is "retrieval" of the picture as people see it: upright by its EXIF orientation, transparency
       on white. The two others ignore the orientation and drop the transparency, as the original does.
+
+    With `draft` the caller opens JPEGs with `open_image(…, draft=draft_size)`: less work, other pixels.
     """
 
     mode: str
     size: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    draft: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -60,10 +65,16 @@ class Preprocess:
         return normalise(np.asarray(image), self.mean, self.std)
 
     @property
+    def draft_size(self) -> int | None:
+        """How small a JPEG may be decoded; None for its full size."""
+        return self.size if self.draft else None
+
+    @property
     def spec(self) -> dict[str, Any]:
         """Every choice by name, for a fingerprint: two equal specs give equal pixels."""
         service = self.mode == "service"
-        return {
+        drafted = {"decode": JPEG_DRAFT} if self.draft else {}
+        return drafted | {
             "orientation": "exif" if service else "as stored",
             "transparency": "on white" if service else "dropped",
             "resize": "shorter side, centre crop" if self.mode == "classification" else "square",
@@ -72,6 +83,11 @@ class Preprocess:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+
+def mode_and_draft(preprocess: str) -> tuple[str, bool]:
+    """The mode, and whether `+draft` stands behind it."""
+    return preprocess.removesuffix(DRAFT), preprocess.endswith(DRAFT)
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -99,7 +99,7 @@ class Encoder:
 
     def prepare_image(self, image: ImageSource) -> Pixels:
         """pixels_CHW float32 of one image, or `InvalidImage`."""
-        return self.model.prepare_image(open_image(image))
+        return self.model.prepare_image(open_image(image, draft=getattr(self.model, "draft_size", None)))
 
     def prepare_text(self, text: str) -> Ids:
         """ids_L int64 of one text; `InvalidInput` if it is empty."""

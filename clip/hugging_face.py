@@ -23,7 +23,9 @@ from ..backbone.errors import BadCheckpoint, some
 from ..backbone.pixels import to_rgb
 from ..errors import InvalidInput, require
 from .fingerprint import fingerprint
-from .foreign import check_options, seen, seen_spec
+from .foreign import check_options
+from .recipe import decoding
+from .seen import seen, seen_spec
 
 # By `model_type` of config.json. SigLIP's text tower reads all its positions, padding included, without a
 # mask (transformers' page "SigLIP", usage tips); the others are masked.
@@ -81,6 +83,11 @@ class HuggingFace:
             "tokenizer": _tokenizer_hash(self.path),
         }
         return fingerprint(open_weights(self.path), spec)
+
+    @property
+    def recipe(self) -> str:
+        """Decoding alone; see recipe.py."""
+        return decoding(self._preprocess)
 
     def prepare_image(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """pixels_CHW, normalised."""

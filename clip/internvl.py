@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..backbone.checkpoint import open_weights, read_config, resolve
 from ..backbone.device import Placement
-from ..backbone.pixels import Preprocess
+from ..backbone.pixels import Preprocess, mode_and_draft
 from ..errors import InvalidInput
 from .config import InternVLConfig
 from .fingerprint import fingerprint
@@ -52,7 +52,9 @@ class InternVL:
                 f"the tokenizer in {folder} has {self.tokenizer.vocab_size} ids, the model only knows "
                 f"{config.qllama_config.vocab_size}"
             )
-        self.preprocess = Preprocess(preprocess, config.vision.image_size)
+        mode, draft = mode_and_draft(preprocess)
+        self.preprocess = Preprocess(mode, config.vision.image_size, draft=draft)
+        self.draft_size = self.preprocess.draft_size
         self.dim = config.clip_embed_dim
         self.max_text_tokens = MAX_LENGTH
         # As stored: bfloat16 would round the factor of all logits by up to 2 %.

@@ -12,9 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..backbone.device import Placement, pick_device, pick_dtype
+from ..backbone.pixels import JPEG_DRAFT, mode_and_draft
 from ..errors import InvalidInput, require
 from .fingerprint import fingerprint
-from .foreign import check_options, seen, seen_spec
+from .foreign import check_options
+from .open_clip_pixels import OpenClipPixels
+from .recipe import decoding, written
+from .seen import seen, seen_spec
 
 SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's own, which need no PRETRAINED
 
@@ -35,11 +39,17 @@ class OpenClip:
         dtype: str | torch.dtype = "auto",
         preprocess: str = "service",
     ) -> None:
+        preprocess, draft = mode_and_draft(preprocess)
         one_device = check_options("open_clip", head=head, preprocess=preprocess, device=device)
         open_clip = require("open_clip", "open_clip")
         self.name, self._preprocess = f"open_clip:{source}", preprocess
         model, pretrained = split(source, open_clip.list_models())
         self.network, self._transform = _create(open_clip, model, pretrained)
+        config = open_clip.get_model_preprocess_cfg(self.network)
+        self._pixels = OpenClipPixels.of(config, preprocess, draft)
+        if draft and self._pixels is None:
+            raise InvalidInput(f"open_clip:{model} has a preprocessing of its own, which knows no draft")
+        self.draft_size = self._pixels.draft_size if self._pixels else None
         self._tokenizer = open_clip.get_tokenizer(model)
         self._lock = Lock()  # the Hugging Face tokenizers that some models use cannot be shared by threads
         self.dim = int(open_clip.get_model_config(model)["embed_dim"])
@@ -51,8 +61,15 @@ class OpenClip:
         self.dtype = pick_dtype(dtype, self.device)
         self.network = self.network.to(self.device, self.dtype).eval()
 
+    @property
+    def recipe(self) -> str:
+        """The preprocessing as a text, or decoding alone where it is an unusual one; see recipe.py."""
+        return written(self._pixels) if self._pixels else decoding(self._preprocess)
+
     def prepare_image(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """pixels_CHW, normalised."""
+        if self._pixels:
+            return self._pixels(image)
         pixels_CHW: npt.NDArray[np.float32] = self._transform(seen(image, self._preprocess)).numpy()
         return pixels_CHW
 
@@ -82,7 +99,8 @@ class OpenClip:
         return ids_L
 
     def _spec(self, open_clip: Any, model: str) -> dict[str, Any]:
-        return {
+        drafted = {"decode": JPEG_DRAFT} if self.draft_size else {}
+        return drafted | {
             "family": "open_clip",
             "model": open_clip.get_model_config(model),  # names the tokenizer as well
             "preprocess": open_clip.get_model_preprocess_cfg(self.network),

@@ -2,29 +2,50 @@
 
 import json
 from dataclasses import asdict
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from ..backbone.images import open_image
-from ..backbone.pixels import Preprocess, on_white, upright
+from ..backbone.pixels import Preprocess
+from .open_clip_pixels import OpenClipPixels
+from .seen import seen
 
-DECODE_ONLY = ""  # the recipe of models whose own code has to do the rest
+# The recipes of models whose own code has to do the rest.
+DECODE_ONLY = ""  # the picture upright and without transparency
+AS_STORED = "as stored"  # in RGB, and no more than that
+
+Pixels: TypeAlias = Preprocess | OpenClipPixels
+FAMILIES: dict[str, type[Preprocess] | type[OpenClipPixels]] = {
+    "internvl": Preprocess,
+    "open_clip": OpenClipPixels,
+}
 
 
-def written(preprocess: Preprocess) -> str:
+def decoding(preprocess: str) -> str:
+    """The recipe that only decodes, for a model with that choice of pictures."""
+    return DECODE_ONLY if preprocess == "service" else AS_STORED
+
+
+def written(pixels: Pixels) -> str:
     """The preprocessing as a text."""
-    return json.dumps(asdict(preprocess))
+    family = next(name for name, cls in FAMILIES.items() if isinstance(pixels, cls))
+    return json.dumps({"family": family} | asdict(pixels))
 
 
-def read(recipe: str) -> Preprocess:
+def read(recipe: str) -> Pixels:
     """The preprocessing that was written."""
-    fields = json.loads(recipe)
-    return Preprocess(fields["mode"], fields["size"], tuple(fields["mean"]), tuple(fields["std"]))
+    stored = json.loads(recipe)
+    family = FAMILIES[stored.pop("family")]
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+    return family(**fields)
 
 
 def prepared(recipe: str, image: bytes) -> npt.NDArray[np.float32] | Image.Image:
-    """pixels_CHW, or of a recipe that only decodes the picture, upright and without transparency."""
-    opened = open_image(image)
-    return on_white(upright(opened)) if recipe == DECODE_ONLY else read(recipe)(opened)
+    """pixels_CHW, or of a recipe that only decodes the picture as the model's own code wants it."""
+    if recipe in (DECODE_ONLY, AS_STORED):
+        return seen(open_image(image), "service" if recipe == DECODE_ONLY else "as stored")
+    pixels = read(recipe)
+    return pixels(open_image(image, draft=pixels.draft_size))

@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
+from ..backbone.pixels import DRAFT
 from ..backbone.world import World, local_device
+from ..clip.embedding.errors import Incomplete
+from ..clip.embedding.plot import draw_summary
 from ..clip.embedding.run import plan_of, run_job
 from ..clip.embedding.settings import Settings
 from ..clip.embedding.sources.kinds import kind_of
 from ..clip.embedding.split import place
+from ..clip.embedding.verify import verify as verify_output
 from ..clip.encoder import Encoder
 from ..clip.load import load
 from .embed_few import embed_few
@@ -40,6 +44,9 @@ def embed(
     ] = "auto",
     store: Annotated[str, typer.Option(help="The vectors' precision: float16 or float32.")] = DEFAULT.dtype,
     parquet: Annotated[bool, typer.Option("--parquet", help="Vectors in the metadata as well.")] = False,
+    captions: Annotated[
+        bool, typer.Option("--captions", help="A sentence about each picture, with --head G.")
+    ] = False,
     kind: Annotated[
         str, typer.Option(help="folder, tars, parquet, jsonl, datasets, lines; auto goes by the name.")
     ] = "auto",
@@ -52,10 +59,17 @@ def embed(
     workers: Annotated[
         int | None, typer.Option(help="Processes that decode pictures; 0 decodes in threads.")
     ] = None,
+    fast_jpeg: Annotated[
+        bool,
+        typer.Option("--fast-jpeg", help="Decode JPEGs no larger than needed: other pixels, other vectors."),
+    ] = False,
     rank: Annotated[
         int | None, typer.Option(help="Which of --world processes this is; else torchrun or Slurm say so.")
     ] = None,
     world: Annotated[int | None, typer.Option(help="How many processes share the job.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only check OUT against its source, record and checksums.")
+    ] = False,
     image: Annotated[
         list[Path] | None, typer.Option("--image", "-i", help="For an .npz: a picture or a folder.")
     ] = None,
@@ -82,12 +96,18 @@ def embed(
 
     polylens embed 's3://bucket/{00000..00999}.tar' vectors --model OpenGVLab/InternVL-14B-224px
 
+    polylens embed vectors --verify
+
     polylens embed pictures.npz --image ~/Pictures
 
     polylens embed texts.npz --text "a red apple" --text 两只猫
     """
     *sources, last = paths
     out = Path(last)
+    if verify:
+        typer.echo(_check(out))
+        return
+    preprocess += DRAFT if fast_jpeg else ""
     choice = {"name": model, "head": head, "device": device, "dtype": dtype, "preprocess": preprocess}
     if out.suffix == ".npz":
         pictures = [*map(Path, sources), *(image or [])]
@@ -105,7 +125,16 @@ def embed(
     kind = kind_of(sources) if kind == "auto" else kind
     if take == "auto":
         take = "texts" if kind == "lines" else "images"
-    settings = Settings(take, unit_size, batch_size, store, parquet, image_column, caption_column)
+    settings = Settings(
+        take=take,
+        unit_size=unit_size,
+        batch_size=batch_size,
+        dtype=store,
+        vectors_in_parquet=parquet,
+        captions=captions,
+        image_column=image_column,
+        caption_column=caption_column,
+    )
     typer.echo(_job(load(**choice), sources, out, settings, kind, workers, here))
 
 
@@ -125,5 +154,17 @@ def _job(
         manifest = run_job(plan, encoder, workers=workers, world=here, report=bar)
     if manifest is None:
         return f"other processes are still at work on {out}"
+    draw_summary(plan)
     refused = f", {manifest['rejected']} refused (see {out}/rejects)" if manifest["rejected"] else ""
     return f"{manifest['rows']} rows of {manifest['dim']} numbers in {out}{refused}"
+
+
+def _check(out: Path) -> str:
+    """What a check of an output saw, in a sentence; `Incomplete` with what is wrong."""
+    with Bar(None, 1) as bar:
+        found = verify_output(out, report=bar)
+    for problem in found.problems:
+        typer.echo(problem, err=True)
+    if found.problems:
+        raise Incomplete(f"{out}: {len(found.problems)} things are wrong")
+    return f"{found.units} units are whole: {found.rows} rows, {found.rejected} refused"

@@ -4,8 +4,9 @@ Which samples share a batch follows from the unit alone, never from the pace of 
 Letters of the shapes: B batch, C colours, H and W pixels, L token positions, N rows, D embedding width.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from ..batches import Ids, padded, stacked
 from ..encoder import Encoder, Vectors, unit_rows
 from .samples import Prepared, Reject, Row
 from .settings import Settings
+
+Describe = Callable[[Tensor], list[str]]
 
 WINDOW = 16  # batches whose texts are sorted by length before they form batches of their own
 NO_DIRECTION = "the model gives it a vector that is not finite or has no direction"
@@ -28,6 +31,7 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     pixels_BCHW: Tensor | None = None
     ids: list[Ids] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -39,6 +43,7 @@ class Rows:
     images_ND: Vectors | None
     texts_ND: Vectors | None
     rejects: list[Reject]
+    captions: list[str] | None
 
 
 def batches(prepared: Iterable[Prepared | Reject], settings: Settings, *, pin: bool) -> Iterator[Batch]:
@@ -69,8 +74,10 @@ def _complete(batch: Batch, pixels: Sequence[npt.NDArray[np.float32]], pin: bool
     return batch
 
 
-def encode(encoder: Encoder, incoming: Iterable[Batch], settings: Settings) -> Iterator[Rows]:
-    """The rows of a unit, a window of batches at a time."""
+def encode(
+    encoder: Encoder, incoming: Iterable[Batch], settings: Settings, describe: Describe | None = None
+) -> Iterator[Rows]:
+    """The rows of a unit, a window of batches at a time; `describe` gives a sentence about each picture."""
     window: list[Batch] = []
     images: list[Tensor] = []
     for batch in incoming:
@@ -79,6 +86,7 @@ def encode(encoder: Encoder, incoming: Iterable[Batch], settings: Settings) -> I
             # Not waited for: a GPU computes on while the next batch is fetched.
             pixels_BCHW, batch.pixels_BCHW = batch.pixels_BCHW, None
             images.append(encoder.forward_images(pixels_BCHW.to(encoder.device, non_blocking=True)))
+            batch.captions = describe(pixels_BCHW) if describe else []
         if len(window) == WINDOW:
             yield _rows(encoder, window, images, settings)
             window, images = [], []
@@ -99,11 +107,13 @@ def _rows(encoder: Encoder, window: list[Batch], images: list[Tensor], settings:
         texts_ND, usable = _texts(encoder, [ids for batch in window for ids in batch.ids], settings)
         usable_N &= usable
     rejects += [Reject(row.id, NO_DIRECTION) for row, good in zip(rows, usable_N, strict=True) if not good]
+    captions = [caption for batch in window for caption in batch.captions]
     return Rows(
-        [row for row, good in zip(rows, usable_N, strict=True) if good],
+        list(compress(rows, usable_N)),
         None if images_ND is None else images_ND[usable_N],
         None if texts_ND is None else texts_ND[usable_N],
         rejects,
+        list(compress(captions, usable_N)) if settings.captions else None,
     )
 
 

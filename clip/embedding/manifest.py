@@ -13,8 +13,8 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 
 
-def finish(plan: Plan) -> dict[str, Any] | None:
-    """The manifest, which is written now; None if units are missing."""
+def manifest_of(plan: Plan) -> dict[str, Any] | None:
+    """What the records of all units add up to; None if units are missing."""
     shards = []
     for record in records(plan):
         if record is None:
@@ -22,7 +22,7 @@ def finish(plan: Plan) -> dict[str, Any] | None:
         counts = {"unit": record["unit"], "rows": record["sample_count"], "rejected": record["rejected"]}
         shards.append(counts | {"files": record["files"]})
     settings = plan.settings
-    manifest = {
+    return {
         "format": FORMAT,
         "made_by": "polylens embed",
         "fingerprint": plan.about["model"]["fingerprint"],
@@ -37,6 +37,13 @@ def finish(plan: Plan) -> dict[str, Any] | None:
         "settings": settings.as_dict(),
         "shards": shards,
     }
+
+
+def finish(plan: Plan) -> dict[str, Any] | None:
+    """The manifest, which is written now; None if units are missing."""
+    manifest = manifest_of(plan)
+    if manifest is None:
+        return None
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     with locked(plan.out):
         clear_leftovers(plan.out / MANIFEST)

@@ -17,7 +17,8 @@ class Settings:
 
     `take`: which towers to use. `unit_size`: samples in a unit, except of tars, which are a unit each.
     `batch_size` is among them because floats depend on it. `vectors_in_parquet` adds the vectors to the
-    metadata. Columns are those of tables; "" looks for the usual names.
+    metadata, `captions` what InternVL-G says about the pictures. Columns are those of tables; "" looks for
+    the usual names.
     """
 
     take: str = "images"
@@ -25,6 +26,7 @@ class Settings:
     batch_size: int = 32
     dtype: str = "float16"
     vectors_in_parquet: bool = False
+    captions: bool = False
     image_column: str = ""
     caption_column: str = ""
 
@@ -32,6 +34,8 @@ class Settings:
         for name, accepted in (("take", TAKE), ("dtype", DTYPES)):
             if getattr(self, name) not in accepted:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}, expected {' or '.join(accepted)}")
+        if self.captions and not self.images:
+            raise InvalidInput("captions are made of pictures: take images or both")
         for name in ("unit_size", "batch_size"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, expected at least 1")

@@ -97,7 +97,7 @@ class ShardWriter:
             self._vectors[IMAGES].append(rows.images_ND)
         if rows.texts_ND is not None:
             self._vectors[TEXTS].append(rows.texts_ND)
-        self._notes.add(rows.rows, {})
+        self._notes.add(rows.rows, {} if rows.captions is None else {"generated_caption": rows.captions})
         for reject in rows.rejects:
             line = {"id": reject.id, "reason": reject.reason}
             self._rejects.write(json.dumps(line, ensure_ascii=False) + "\n")

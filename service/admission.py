@@ -35,7 +35,7 @@ class Admission:
         if late or self.inside + count > self.limit:
             self.refused += 1
             retry_after = min(max(SHORTEST, wait if late else self.wait(self.inside)), LONGEST)
-            room = "the wait is longer than the deadline" if late else f"{self.limit} may be"
+            room = "the wait would be too long" if late else f"{self.limit} may be"
             raise Overloaded(f"{self.inside} {self._what} are under way and {room}", retry_after)
 
     @contextmanager

@@ -7,6 +7,7 @@ what is left of a batch, and never less than a share of it. A deadline is a canc
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class _Job(Generic[Ready, Out]):
 class Batcher(Generic[Raw, Ready, Out]):
     """Runs batches of at most `max_size`; an entry waits at most `max_wait` seconds for company.
 
-    At most `max_pending` entries are inside at a time. `lanes` has what runs a batch on each device: it maps
+    At most `max_pending` entries are inside at a time, and of the interactive no more than can be answered
+    within `max_delay` seconds, or than a few. `lanes` has what runs a batch on each device: it maps
     a list to a list of the same length; an exception in place of a result is the fault of that entry alone.
     `size` is what an entry costs (tokens, pixels); a batch is padded to its largest, and costs at most
     `budget`.
@@ -59,6 +61,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         max_size: int = 32,
         max_wait: float = 0.002,
         max_pending: int = 512,
+        max_delay: float = float("inf"),
         size: Callable[[Ready], int] = lambda _: 1,
         budget: float = float("inf"),
         note: Callable[[int], None] = lambda _: None,
@@ -66,6 +69,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         self._prepare, self._lanes, self._size, self._note = prepare, lanes, size, note
         self._workers, self.admission = Threads(workers, "prepare"), Admission(max_pending)
         self._max_size, self._max_wait, self._budget = max_size, max_wait, budget
+        self._max_delay = max_delay
         # In order of arrival; leaving early is O(1).
         self._interactive: dict[_Job[Ready, Out], None] = {}
         self._bulk: dict[_Job[Ready, Out], None] = {}
@@ -113,8 +117,10 @@ class Batcher(Generic[Raw, Ready, Out]):
     def _admitted(self, count: int, bulk: bool) -> Iterator[None]:
         self._require_worker()
         ahead = None if bulk else self._hurried  # bulk that is inside does not hold up the interactive
+        crowded = ahead is not None and ahead >= FEW
+        end = min(deadline.end(), time.monotonic() + self._max_delay) if crowded else deadline.end()
         try:
-            with self.admission.entering(count, deadline.end(), ahead):
+            with self.admission.entering(count, end, ahead):
                 self._hurried += 0 if bulk else count
                 try:
                     yield

@@ -76,6 +76,7 @@ class Embedder:
             max_size=settings.max_batch,
             max_wait=settings.max_wait_ms / 1000,
             max_pending=settings.max_queue,
+            max_delay=settings.max_delay_ms / 1000,
             note=partial(self._metrics.batch, input),
             **options,
         )

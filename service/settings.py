@@ -63,6 +63,7 @@ class Settings:
     max_batch_pixels: int = 16 << 20
     max_wait_ms: float = 2.0
     max_queue: int = 1024
+    max_delay_ms: float = 1000.0
     max_bytes: int = 512 << 20
     workers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
     decoders: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
@@ -87,6 +88,6 @@ class Settings:
             raise InvalidInput("tls_cert and tls_key are needed together")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise InvalidInput("tls_client_ca needs tls_cert and tls_key")
-        for name in ("max_wait_ms", "decoder_seconds", "drain_seconds", "grace_seconds"):
+        for name in ("max_wait_ms", "max_delay_ms", "decoder_seconds", "drain_seconds", "grace_seconds"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not zero or more")

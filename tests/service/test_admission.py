@@ -6,7 +6,7 @@ import time
 import pytest
 from polylens.service import admission as module
 from polylens.service.admission import Admission
-from polylens.service.batching import Batcher
+from polylens.service.batching import FEW, Batcher
 from polylens.service.deadline import time_limit
 from polylens.service.errors import Overloaded
 from polylens.service.threads import Device
@@ -33,7 +33,7 @@ def test_whoever_would_come_too_late_is_told_when_to_return() -> None:
     admission, clock = after(100, 0.1)
     with admission.entering(50):
         admission.require(1, before=clock.now + 5.1)
-        with pytest.raises(Overloaded, match="longer than the deadline") as refused:
+        with pytest.raises(Overloaded, match="would be too long") as refused:
             admission.require(1, before=clock.now + 4.9)
         assert refused.value.retry_after == pytest.approx(5.0)
 
@@ -71,8 +71,30 @@ async def test_bulk_inside_does_not_turn_interactive_callers_away() -> None:
     await asyncio.sleep(0.1)
     async with time_limit(1.5):
         assert (await batcher.submit(7)).value == 7
-        with pytest.raises(Overloaded, match="longer than the deadline"):  # the control: more bulk does wait
+        with pytest.raises(Overloaded, match="would be too long"):  # the control: more bulk does wait
             await batcher.submit_all(range(9))
     bulk.cancel()
     await batcher.close()
     await device.close()
+
+
+async def test_a_crowd_is_turned_away_before_the_wait_grows_long() -> None:
+    def run(entries: list[int]) -> list[int]:
+        time.sleep(0.01 * len(entries))
+        return entries
+
+    async def answered(**how: float) -> int:
+        device = Device()
+        batcher = Batcher[int, int, int](lambda x: x, {device: run}, max_size=4, **how)
+        batcher.start()
+        for _ in range(20):
+            await batcher.submit(1)
+        done = await asyncio.gather(*map(batcher.submit, range(60)), return_exceptions=True)
+        await batcher.close()
+        await device.close()
+        assert all(isinstance(one, Overloaded) or one.value in range(60) for one in done)
+        return sum(not isinstance(one, Overloaded) for one in done)
+
+    assert FEW <= await answered(max_delay=0.1) < 40
+    assert await answered(max_delay=0.0) == FEW  # a few may always wait
+    assert await answered() == 60  # the control

@@ -30,8 +30,11 @@ class Holdings:
 class Process:
     """`polylens serve` with these flags, answering when this returns; `program` may be a doctored one."""
 
-    def __init__(self, folder: Path, *flags: str, program: str = PROGRAM, model: str = "mini") -> None:
+    def __init__(
+        self, folder: Path, *flags: str, program: str = PROGRAM, model: str = "mini", threads: int = 1
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self._folder, self._flags, self._program, self._model = folder, flags, program, model
         self.grpc, self.http = "127.0.0.1:0", "127.0.0.1:0"
         self.start()
@@ -43,9 +46,7 @@ class Process:
         command += ["--http-port", http_port, "--data", str(self._folder / "data"), *self._flags]
         out = self._folder / "out"
         with open(out, "w") as said, open(self._folder / "log", "a") as log:
-            self.process = subprocess.Popen(
-                command, stdout=said, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
-            )
+            self.process = subprocess.Popen(command, stdout=said, stderr=log, env=self._environment)
         end = time.monotonic() + STARTING
         while not (found := re.search(r" on (\S+), page on http://(\S+)/,", out.read_text())):
             if self.process.poll() is not None or time.monotonic() > end:

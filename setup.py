@@ -108,6 +108,7 @@ setup(
         "polylens": ["py.typed"],
         "polylens.backbone.probe": ["configs/*.toml"],
         "polylens.segmentation": ["configs/*/*.py"],
+        "polylens.clip.evaluation": ["published.json"],
         "polylens.clip.mini": ["*.json", "*.safetensors", "*.model", "*.md"],
         "polylens.proto.polylens.v1": ["*.proto", "*.pyi"],
         "polylens.service.http": ["static/*"],

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.progress import track
 
 from ..errors import InvalidInput
@@ -88,8 +89,8 @@ def grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def tracked(items: Iterable[Item], total: int | None, title: str, *, show: bool) -> Iterable[Item]:
-    """The same items, with a progress bar on the terminal if `show`."""
-    return track(items, title, total=total) if show else items
+    """The same items, with a progress bar on stderr if `show`."""
+    return track(items, title, total=total, console=Console(stderr=True)) if show else items
 
 
 def stacked(pixels: Sequence[Pixels], out: Pixels | None = None) -> Pixels:

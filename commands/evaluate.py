@@ -11,10 +11,16 @@ from rich.console import Console
 from ..clip.load import load
 from ..demo.benchmark import Benchmark, measure
 from ..demo.evaluation_report import draw_bars, table
+from .evaluate_data import classification, retrieval
+from .evaluate_table import table as table_of_results
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+app.command()(classification)
+app.command()(retrieval)
+app.command("table")(table_of_results)
 
 
 class Gallery(StrEnum):

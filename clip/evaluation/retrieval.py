@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InvalidInput
-
-Floats = npt.NDArray[np.floating]
-MAX_BLOCK = 2**24  # scores held at once: 64 MiB of float32
+from .ranks import MAX_BLOCK, Floats, pair_ranks
 
 
 def recall_at_k(
@@ -25,8 +23,9 @@ def recall_at_k(
     `positives[q]` are the gallery rows that answer query q. This is the recall@k of the CLIP papers and of
     clip_benchmark; ties count against the model, so that equal vectors everywhere score 0 and not 1.
     """
-    ranks = positive_ranks(queries_QD, gallery_ND, positives)
-    best_Q = np.array([ranks_P.min() for ranks_P in ranks])
+    _check(queries_QD, gallery_ND, positives)
+    pairs_P2 = np.array([(q, row) for q, rows in enumerate(positives) for row in rows], np.int64)
+    best_Q, _ = pair_ranks(queries_QD, gallery_ND, pairs_P2, both=False)
     return {k: float((best_Q < k).mean()) for k in _checked(ks, len(gallery_ND))}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from polylens.clip.evaluation import retrieval, zero_shot
+from polylens.clip.evaluation import ranks, zero_shot
 from polylens.clip.evaluation.retrieval import found_at_k, positive_ranks, recall_at_k
 from polylens.errors import InvalidInput
 
@@ -72,7 +72,7 @@ def test_recall_equals_a_naive_twin_in_any_blocks(monkeypatch: pytest.MonkeyPatc
     positives = [generator.choice(50, size=generator.integers(1, 6), replace=False).tolist() for _ in queries]
     twin = {k: naive_recall(queries @ gallery.T, positives, k) for k in (1, 3, 10, 50)}
     for block in (1, 120, 2**24):
-        monkeypatch.setattr(retrieval, "MAX_BLOCK", block)
+        monkeypatch.setattr(ranks, "MAX_BLOCK", block)
         assert recall_at_k(queries, gallery, positives, ks=(1, 3, 10, 50)) == pytest.approx(twin)
     assert twin[1] < twin[10] < twin[50] == 1
 

@@ -26,7 +26,6 @@ from .prompts import (
     read_templates,
 )
 
-BUILDER = "clip_benchmark.datasets.builder"
 FOLDER = "folder"
 # Places below the folder given in which ImageNet and its relatives lie; the first that exists is read.
 PLACES = {
@@ -69,7 +68,7 @@ def open_labelled(choice: Choice) -> Labelled:
 def _imagenet(choice: Choice) -> Labelled:
     """ImageNet, and the sets that share its 1,000 classes or some of them."""
     samples = read_set(_first_place(choice.root, PLACES[choice.name]))
-    wnids = tuple(require(BUILDER, "eval").all_imagenet_wordnet_ids)
+    wnids = tuple(require("clip_benchmark.datasets.builder", "eval").all_imagenet_wordnet_ids)
     subset = choice.name in SUBSETS
     samples = renamed(samples, wnids, str(choice.root), partial=True)
     names = _classes(choice, lambda: packaged_classes(FALLBACK, choice.language), key=FALLBACK)
@@ -112,7 +111,7 @@ def _stored(samples: Samples, names: Sequence[str], templates: Templates) -> Lab
 
 def _built(choice: Choice) -> Labelled:
     """Any other data set, by clip_benchmark's builder; without `download` it only reads what is there."""
-    builder = require(BUILDER, "eval")
+    builder = require("clip_benchmark.datasets.builder", "eval")
     try:
         source = builder.build_dataset(
             choice.name,

@@ -1,6 +1,6 @@
 """The Encoder: lists of images and texts in, unit vectors out, in the order of the caller.
 
-Letters of the shapes: N items, B batch, C colours, H and W pixels, L token positions, D embedding width.
+Letters of the shapes: N items, B batch, F frames, C colours, H and W pixels, L tokens, D embedding width.
 """
 
 import os
@@ -22,6 +22,7 @@ from .dual_encoder import DualEncoder
 from .errors import UnusableVector
 from .images import ImageSource, open_image
 from .recipe import DECODE_ONLY
+from .videos import VideoSource, read_frames
 
 Vectors = npt.NDArray[np.float32]
 Prepared = TypeVar("Prepared", Pixels, Ids)
@@ -84,6 +85,30 @@ class Encoder:
         """Unit rows of the images that could be encoded, in order, and for each other position its error."""
         return self._encode_images(images, progress, stop=False)
 
+    def encode_videos(
+        self, videos: Iterable[VideoSource], *, frames: int = 8, progress: bool = False
+    ) -> Vectors:
+        """(N, D) float32, unit rows: the mean direction of `frames` evenly spaced frames' unit vectors.
+
+        The first bad video ends it with an error that names its position.
+        """
+        if isinstance(videos, str | bytes | Path):
+            raise InvalidInput("expected a list of videos, got one video")
+        total = len(videos) if isinstance(videos, Sized) else None
+        together = max(1, self.batch_size // frames)
+        prepared = ahead(
+            lambda numbered: self._prepare_video(*numbered, frames),
+            enumerate(videos),
+            workers=self.workers,
+            most=2 * together,
+        )
+        rows = [np.empty((0, self.dim), np.float32)]
+        with closing(prepared):
+            for group in grouped(tracked(prepared, total, "videos", show=progress), together):
+                frames_ND = self.embed_pixels([pixels for video in group for pixels in video])
+                rows.append(mean_directions(frames_ND.reshape(len(group), frames, self.dim)))
+        return np.concatenate(rows)
+
     def encode_texts(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
         """(N, D) float32, unit rows; a text of more than `max_text_tokens` tokens loses its end."""
         if isinstance(texts, str):
@@ -100,6 +125,12 @@ class Encoder:
     def prepare_image(self, image: ImageSource) -> Pixels:
         """pixels_CHW float32 of one image, or `InvalidImage`."""
         return self.model.prepare_image(open_image(image, draft=getattr(self.model, "draft_size", None)))
+
+    def _prepare_video(self, position: int, video: VideoSource, frames: int) -> list[Pixels]:
+        try:
+            return [self.prepare_image(frame) for frame in read_frames(video, frames)]
+        except InvalidInput as error:
+            raise type(error)(f"video {position}: {error}") from error
 
     def prepare_text(self, text: str) -> Ids:
         """ids_L int64 of one text; `InvalidInput` if it is empty."""
@@ -181,6 +212,12 @@ def unit_rows(vectors_BD: Tensor) -> tuple[Vectors, npt.NDArray[np.bool_]]:
     lengths_B = vectors_BD.norm(dim=1)
     usable_B = lengths_B.isfinite() & (lengths_B > SHORTEST)
     return (vectors_BD / lengths_B[:, None]).numpy(), usable_B.numpy()
+
+
+def mean_directions(frames_BFD: Vectors) -> Vectors:
+    """(B, D) float32, unit rows: the normalised mean of each item's F unit rows."""
+    vectors_BD, usable_B = unit_rows(torch.from_numpy(frames_BFD).mean(dim=1))
+    return _all_usable(vectors_BD, usable_B)
 
 
 def _all_usable(vectors_ND: Vectors, usable_N: npt.NDArray[np.bool_]) -> Vectors:

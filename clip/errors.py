@@ -1,7 +1,8 @@
 """Errors of the encoder.
 
     InvalidInput
-    └── InvalidImage      unreadable, of a kind not accepted, or too large
+    ├── InvalidImage      unreadable, of a kind not accepted, or too large
+    └── InvalidVideo      the same of a video
     PolylensError
     ├── UnusableVector    the model gave an item NaN, infinity or a vector without a direction
     ├── PictureTooLarge   a picture needs more memory than its decoder may have
@@ -11,9 +12,13 @@ They know no transport: the service maps classes to status codes.
 """
 
 from ..backbone.errors import InvalidImage
-from ..errors import PolylensError
+from ..errors import InvalidInput, PolylensError
 
-__all__ = ["DecodingStopped", "InvalidImage", "PictureTooLarge", "UnusableVector"]
+__all__ = ["DecodingStopped", "InvalidImage", "InvalidVideo", "PictureTooLarge", "UnusableVector"]
+
+
+class InvalidVideo(InvalidInput):
+    """The video is unreadable, of a kind not accepted, or too large."""
 
 
 class UnusableVector(PolylensError):

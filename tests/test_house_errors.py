@@ -26,6 +26,7 @@ A_MODULE_OF = {
     "eval": "transformers",
     "http": "starlette",
     "otel": "opentelemetry.trace",
+    "video": "av",
     "segmentation": "mmseg",
     "ray": "ray",
     "milvus": "pymilvus",

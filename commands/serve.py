@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False)
 HELP = {
     "model": "mini, a folder, a hub id or open_clip:...",
     "head": "C, or G where the checkpoint has it.",
-    "data": "Folder of the collections; made if absent.",
+    "data": "Folder of the collections, made if absent, or milvus://host:port/name.",
     "host": "Address to listen on; others than loopback need TLS and tokens, or --insecure.",
     "port": "Port to listen on; 0 is any free one.",
     "http_port": "Port for HTTP and the page; 0 is any free one.",
@@ -67,6 +67,8 @@ def serve(**chosen: Any) -> None:
     polylens serve
 
     polylens serve --model OpenGVLab/InternVL-14B-224px --data /srv/polylens --device cuda
+
+    polylens serve --data milvus://milvus.example.org:19530/photos
 
     polylens serve --http-port 8080 --pictures ~/Pictures
 

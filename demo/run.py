@@ -66,7 +66,7 @@ class Demo:
         data = self.options.data or self.options.out / "collections" / self.encoder.fingerprint[:16]
         # drain_seconds gives load balancers time to look elsewhere; a demo has none.
         port, model = self.options.port, self.options.model
-        settings = Settings(model=model, data=data, port=port, http_port=0, drain_seconds=0)
+        settings = Settings(model=model, data=str(data), port=port, http_port=0, drain_seconds=0)
         collection = COLLECTION_OF_ALL if self.options.variants else COLLECTION
         with Store(data) as store:
             fill(store, collection, self.encoder, self.gallery, self.files)

@@ -3,6 +3,7 @@
 from .collection import Collection
 from .filters import And, Equal, Exists, Filter, In, Not, Or, Range, from_json
 from .interface import AnyCollection, AnyStore, Entry
+from .opening import open_store
 from .plan import Effort
 from .results import Hit, Hits, Pair, Record
 from .snapshot import Snapshot, restore
@@ -32,6 +33,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "from_json",
+    "open_store",
     "restore",
     "verify",
 ]

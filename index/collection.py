@@ -76,12 +76,7 @@ class Collection(Reading):
         "float16" they are rounded when stored, to half the bytes, and scores are those of what is stored.
         For `index` see `configure`.
         """
-        wanted = Identity(
-            validation.whole("dim", dim, 1, validation.MAX_DIM),
-            validation.fingerprint(fingerprint),
-            validation.choice("metric", metric, schema.METRICS),
-            validation.choice("dtype", dtype, schema.DTYPES),
-        )
+        wanted = Identity.of(dim, fingerprint, metric, dtype)
         asked = Policy(index).checked(dim)
         folder, files = Path(path), files or Files()
         files.make_folder(folder)

@@ -114,6 +114,14 @@ class StorageFailed(CollectionError):
     """An I/O error: what was acknowledged is kept, writes stop until the collection is opened again."""
 
 
+class Unsupported(CollectionError):
+    """The vector database that holds the collection cannot do this."""
+
+
+class Unreachable(CollectionError):
+    """The vector database does not answer; whether a write that was under way was kept is not known."""
+
+
 def again(error: PolylensError) -> PolylensError:
     """The same error anew: an exception object raised twice, or in two threads, mixes up its tracebacks."""
     return type(error)(*error.args)

@@ -5,10 +5,12 @@ Legend: N rows, Q queries, D width.
 """
 
 import abc
-from collections.abc import Iterable, Mapping
+import contextlib
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InvalidInput, PolylensError
 from . import validation
 from .changes import Change, digest
-from .errors import DimensionMismatch
+from .errors import CollectionNotFound, DimensionMismatch, again
 from .filters import Filter
 from .plan import USUAL, Effort
 from .policy import AUTO
@@ -204,7 +206,7 @@ class AnyCollection(abc.ABC):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._place} of {self.count()} vectors of width {self.dim}>"
+        return f"<{type(self).__name__} {self._place}, vectors of width {self.dim}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +218,21 @@ class Entry:
     error: PolylensError | None
 
 
-class AnyStore(Protocol):
-    """Collections by name. It holds every one it opened or created until it is closed."""
+C = TypeVar("C", bound=AnyCollection, covariant=True)
 
+
+class AnyStore(abc.ABC, Generic[C]):
+    """Collections by name. It holds every one it opened or created until it is closed.
+
+    Any number of threads may use it.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, C] = {}
+        self._errors: dict[str, PolylensError] = {}
+        self._lock = threading.RLock()
+
+    @abc.abstractmethod
     def create(
         self,
         name: str,
@@ -229,13 +243,99 @@ class AnyStore(Protocol):
         dtype: str = "float32",
         index: str = AUTO,
         exist_ok: bool = False,
-    ) -> AnyCollection: ...
-    def open(self, name: str, *, fingerprint: str | None = None) -> AnyCollection: ...
-    def open_all(self) -> tuple[Entry, ...]: ...
-    def get(self, name: str) -> AnyCollection: ...
-    def list(self) -> tuple[Entry, ...]: ...
-    def drop(self, name: str) -> None: ...
-    def alias(self, name: str, target: str) -> None: ...
-    def unalias(self, name: str) -> None: ...
-    def aliases(self) -> dict[str, str]: ...
-    def close(self) -> None: ...
+    ) -> C:
+        """A new, empty collection; with `exist_ok` also an existing one for the same vectors."""
+
+    def open(self, name: str, *, fingerprint: str | None = None) -> C:
+        """The collection of this name or alias, opened if it was not.
+
+        Refused if a fingerprint is given and it has another.
+        """
+        with self._lock:
+            name = self._resolved(name)
+            if name not in self._open:
+                try:
+                    self._open[name] = self._opened(name)
+                    self._errors.pop(name, None)
+                except CollectionNotFound:
+                    self._errors.pop(name, None)
+                    raise CollectionNotFound(f"there is no collection {name!r}") from None
+                except PolylensError as error:
+                    self._errors[name] = again(error)
+                    raise
+            if fingerprint is not None:
+                self._open[name].require(fingerprint)
+            return self._open[name]
+
+    def open_all(self) -> tuple[Entry, ...]:
+        """Every collection there is, opened where possible: a bad one never stops the others."""
+        with self._lock:
+            for name in self._names():
+                with contextlib.suppress(PolylensError):  # kept for `list` and `get`
+                    self.open(name)
+            return self.list()
+
+    def get(self, name: str) -> C:
+        """The open collection of this name or alias, or the error that opening it met.
+
+        `CollectionNotFound` if neither was tried.
+        """
+        with self._lock:
+            name = self._resolved(name)
+            if name in self._open:
+                return self._open[name]
+            if name in self._errors:
+                raise again(self._errors[name])
+        raise CollectionNotFound(f"there is no open collection {name!r}")
+
+    def list(self) -> tuple[Entry, ...]:
+        """All collections that were opened, or could not be, by name."""
+        with self._lock:
+            names = sorted({*self._open, *self._errors})
+            return tuple(Entry(name, self._open.get(name), self._errors.get(name)) for name in names)
+
+    @abc.abstractmethod
+    def drop(self, name: str) -> None:
+        """Deletes the collection and all that is in it, for good, even one that cannot be opened.
+
+        Refused while an alias points to it.
+        """
+
+    @abc.abstractmethod
+    def alias(self, name: str, target: str) -> None:
+        """Makes `name` a second name of the collection `target`, in one step if it was one of another."""
+
+    @abc.abstractmethod
+    def unalias(self, name: str) -> None:
+        """Removes the alias; its collection stays."""
+
+    @abc.abstractmethod
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+
+    def close(self) -> None:
+        """Closes every collection."""
+        with self._lock:
+            collections, self._open = tuple(self._open.values()), {}
+        for collection in collections:
+            collection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def _names(self) -> Sequence[str]:
+        """The names of all collections that are there."""
+
+    @abc.abstractmethod
+    def _resolved(self, name: str) -> str:
+        """The name of the collection, which an alias may have been given for."""
+
+    @abc.abstractmethod
+    def _opened(self, name: str) -> C:
+        """The collection of this name, newly opened; `CollectionNotFound` if there is none."""

@@ -4,11 +4,13 @@ Vectors have their own table, so that filters read only metadata. Row ids are ne
 (AUTOINCREMENT).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import apsw
 import numpy as np
 
+from . import validation
 from .errors import (
     CollectionExists,
     CorruptCollection,
@@ -81,10 +83,24 @@ class Identity:
     metric: str = "cosine"  # of unit vectors; "inner_product" takes vectors of any length
     dtype: str = "float32"  # of what is stored
 
+    @classmethod
+    def of(cls, dim: int, fingerprint: str, metric: str, dtype: str) -> Self:
+        """The identity of these values, which are checked."""
+        return cls(
+            validation.whole("dim", dim, 1, validation.MAX_DIM),
+            validation.fingerprint(fingerprint),
+            validation.choice("metric", metric, METRICS),
+            validation.choice("dtype", dtype, DTYPES),
+        )
+
     @property
     def storage(self) -> np.dtype[np.floating]:
         """The dtype of stored vectors, little-endian."""
         return np.dtype({"float32": "<f4", "float16": "<f2"}[self.dtype])
+
+    def as_json(self) -> dict[str, Any]:
+        """Its values by name."""
+        return asdict(self)
 
     def require(
         self,

@@ -1,14 +1,10 @@
 """A folder of collections by name."""
 
-import contextlib
 import re
 import secrets
-import threading
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from ..errors import PolylensError
 from .aliases import Aliases
 from .collection import Collection, StrPath
 from .database import DATABASE
@@ -18,25 +14,31 @@ from .errors import (
     CollectionNotFound,
     InvalidName,
     StorageFailed,
-    again,
 )
 from .files import LOCK, Files
-from .interface import Entry
+from .interface import AnyStore
 from .policy import AUTO
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TRASH = ".trash-"
 
 
-class Store:
-    """Holds every collection it opened or created until it is closed. Any number of threads may use it."""
+def checked_name(name: str) -> str:
+    """The name, if a collection can have it."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InvalidName(
+            f"collection name is {name!r:.100}, expected 1 to 64 of a-z 0-9 . _ - (first: a-z 0-9)"
+        )
+    return name
+
+
+class Store(AnyStore[Collection]):
+    """See `AnyStore`."""
 
     def __init__(self, root: StrPath, files: Files | None = None) -> None:
+        super().__init__()
         self.root = Path(root)
         self._files = files or Files()
-        self._open: dict[str, Collection] = {}
-        self._errors: dict[str, PolylensError] = {}
-        self._lock = threading.RLock()
         self._aliases = Aliases(self.root, self._files)
         self._files.make_folder(self.root)
         for trash in self.root.glob(f"{TRASH}*"):  # a drop that did not come to its end
@@ -77,55 +79,6 @@ class Store:
             self._errors.pop(name, None)
             self._open[name] = collection
             return collection
-
-    def open(self, name: str, *, fingerprint: str | None = None) -> Collection:
-        """The collection of this name or alias, opened if it was not.
-
-        Refused if a fingerprint is given and it has another.
-        """
-        with self._lock:
-            name = self._resolved(name)
-            path = self._path(name)
-            if name not in self._open:
-                try:
-                    self._open[name] = Collection.open(path, files=self._files)
-                    self._errors.pop(name, None)
-                except CollectionNotFound:
-                    self._errors.pop(name, None)
-                    raise CollectionNotFound(f"there is no collection {name!r}") from None
-                except PolylensError as error:
-                    self._errors[name] = again(error)
-                    raise
-            if fingerprint is not None:
-                self._open[name].require(fingerprint)
-            return self._open[name]
-
-    def open_all(self) -> tuple[Entry, ...]:
-        """Every collection of the folder, opened where possible: a bad one never stops the others."""
-        with self._lock:
-            for name in _names(self.root):
-                with contextlib.suppress(PolylensError):  # kept for `list` and `get`
-                    self.open(name)
-            return self.list()
-
-    def get(self, name: str) -> Collection:
-        """The open collection of this name or alias, or the error that opening it met.
-
-        `CollectionNotFound` if neither was tried.
-        """
-        with self._lock:
-            name = self._resolved(name)
-            if name in self._open:
-                return self._open[name]
-            if name in self._errors:
-                raise again(self._errors[name])
-        raise CollectionNotFound(f"there is no open collection {name!r}")
-
-    def list(self) -> tuple[Entry, ...]:
-        """All collections that were opened, or could not be, by name."""
-        with self._lock:
-            names = sorted({*self._open, *self._errors})
-            return tuple(Entry(name, self._open.get(name), self._errors.get(name)) for name in names)
 
     def drop(self, name: str) -> None:
         """Deletes the collection and all that is in it, for good, even one that cannot be opened.
@@ -182,6 +135,12 @@ class Store:
     def _is_collection(self, name: str) -> bool:
         return (self._path(name) / DATABASE).is_file()
 
+    def _names(self) -> Sequence[str]:
+        return _names(self.root)
+
+    def _opened(self, name: str) -> Collection:
+        return Collection.open(self._path(name), files=self._files)
+
     def _resolved(self, name: str) -> str:
         """The name of the collection, which an alias may have been given for."""
         self._path(name)
@@ -192,27 +151,8 @@ class Store:
             raise CollectionNotFound(f"alias {name!r} points to collection {target!r}, which is not there")
         return target
 
-    def close(self) -> None:
-        """Closes every collection."""
-        with self._lock:
-            collections, self._open = tuple(self._open.values()), {}
-        for collection in collections:
-            collection.close()
-
     def _path(self, name: str) -> Path:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise InvalidName(
-                f"collection name is {name!r:.100}, expected 1 to 64 of a-z 0-9 . _ - (first: a-z 0-9)"
-            )
-        return self.root / name
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return self.root / checked_name(name)
 
 
 def _names(root: Path) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Self
 
 from ..errors import PolylensError
 from ..index.filters import Filter, from_json
-from ..index.interface import AnyStore
+from ..index.interface import AnyCollection, AnyStore
 from . import shelf
 from .capabilities import NONE, Capabilities
 from .checks import blame, check_count, check_id, check_k, check_manner, check_no_key, unit_vector
@@ -62,7 +62,7 @@ class Engine:
     def __init__(
         self,
         encoder: Encoder,
-        store: AnyStore,
+        store: AnyStore[AnyCollection],
         settings: Settings | None = None,
         limits: Limits | None = None,
         replicas: Sequence[Encoder] = (),

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 from ..clip.encoder import Encoder as Loaded
 from ..clip.load import load
 from ..clip.reader import reader_of
 from ..errors import PolylensError
 from ..index.errors import CollectionBusy
-from ..index.store import Store
+from ..index.interface import AnyCollection, AnyStore
+from ..index.opening import open_store
 from .capabilities import Capabilities
 from .engine import Engine
 from .records import Encoder
@@ -45,7 +45,7 @@ def check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
 async def _run(settings: Settings, announce: Callable[[Server, Engine], None], able: Able) -> None:
     server = Server(settings)
     try:
-        store = await asyncio.to_thread(open_store, settings.data)
+        store = await asyncio.to_thread(open_collections, settings.data)
         encoders = await asyncio.to_thread(load_all, settings)
         capabilities = await asyncio.to_thread(able, settings, encoders)
         engine = Engine(encoders[0], store, settings, replicas=encoders[1:], capabilities=capabilities)
@@ -61,8 +61,8 @@ async def _check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
     async def listen() -> None:
         await Server(settings).stop(0)
 
-    async def open_collections() -> None:
-        store = await asyncio.to_thread(open_store, settings.data)
+    async def look_at_collections() -> None:
+        store = await asyncio.to_thread(open_collections, settings.data)
         try:
             problems = [f"{entry.name}: {entry.error}" for entry in store.list() if entry.error is not None]
         finally:
@@ -75,7 +75,7 @@ async def _check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
 
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "address, certificates, tokens": listen,
-        f"collections in {settings.data}": open_collections,
+        f"collections in {settings.data}": look_at_collections,
         f"model {settings.model}": load_model,
     }
     good = True
@@ -98,9 +98,9 @@ def load_all(settings: Settings) -> list[Encoder]:
     ]
 
 
-def open_store(folder: Path) -> Store:
+def open_collections(place: str) -> AnyStore[AnyCollection]:
     """The store, every collection open but the damaged; `CollectionBusy` if another server has one."""
-    store = Store(folder)
+    store = open_store(place)
     for entry in store.open_all():
         if isinstance(entry.error, CollectionBusy):
             store.close()

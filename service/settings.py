@@ -43,7 +43,7 @@ class Settings:
 
     model: str = "mini"
     head: str = "C"
-    data: Path = Path("polylens-data")
+    data: str = "polylens-data"
     host: str = "127.0.0.1"
     port: int = 51000
     http_port: int | None = None

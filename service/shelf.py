@@ -25,7 +25,7 @@ Row = tuple[int, Point, Vector]  # position in the request, point, its unit vect
 class Shelf:
     """Opens, makes and drops collections for the model of this width and fingerprint."""
 
-    def __init__(self, store: AnyStore, dim: int, fingerprint: str) -> None:
+    def __init__(self, store: AnyStore[AnyCollection], dim: int, fingerprint: str) -> None:
         self.store, self._dim, self._fingerprint = store, dim, fingerprint
 
     def open(self, name: str) -> AnyCollection:

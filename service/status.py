@@ -37,6 +37,8 @@ TABLE: dict[type[BaseException], grpc.StatusCode] = {
     index.CorruptSnapshot: Code.DATA_LOSS,
     index.StorageFull: Code.RESOURCE_EXHAUSTED,
     index.StorageFailed: Code.UNAVAILABLE,
+    index.Unreachable: Code.UNAVAILABLE,
+    index.Unsupported: Code.UNIMPLEMENTED,
     service.TooLarge: Code.RESOURCE_EXHAUSTED,
     service.PointNotFound: Code.NOT_FOUND,
     service.NotOffered: Code.UNIMPLEMENTED,
@@ -55,6 +57,7 @@ PRIVATE = (
     index.CorruptSnapshot,
     index.StorageFull,
     index.StorageFailed,
+    index.Unreachable,
 )
 MAX_MESSAGE = 1000  # characters: a status travels in headers, which clients limit to 8 KiB
 

@@ -21,7 +21,7 @@ import pytest
 import sentencepiece
 from PIL import Image
 from polylens.clip.images import open_image
-from polylens.index import Store
+from polylens.index import open_store
 from polylens.service.capabilities import NONE, Capabilities
 from polylens.service.client import AsyncClient
 from polylens.service.engine import Engine
@@ -109,15 +109,15 @@ class Service:
 
 @asynccontextmanager
 async def _serve(
-    data: Path,
+    data: Path | str,
     encoder: Any = None,
     pictures_of: Files | None = None,
     capabilities: Capabilities = NONE,
     **settings: Any,
 ) -> AsyncIterator[Service]:
     encoder = encoder or FakeEncoder()
-    chosen = Settings(**{"data": data, "port": 0, "drain_seconds": 0, "grace_seconds": 1} | settings)
-    engine = Engine(encoder, Store(data), chosen, capabilities=capabilities)
+    chosen = Settings(**{"data": str(data), "port": 0, "drain_seconds": 0, "grace_seconds": 1} | settings)
+    engine = Engine(encoder, open_store(data), chosen, capabilities=capabilities)
     async with serving(engine, None, pictures_of) as server, AsyncClient(server.address) as client:
         yield Service(encoder, engine, server, client)
 

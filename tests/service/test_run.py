@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from polylens.index import Store
 from polylens.index.errors import CollectionBusy
-from polylens.service.run import open_store
+from polylens.service.run import open_collections
 
 
 def fill(folder: Path, *names: str) -> None:
@@ -20,8 +20,8 @@ def test_a_folder_that_another_server_uses_is_refused(tmp_path: Path) -> None:
     with Store(tmp_path) as first:
         first.open("two")
         with pytest.raises(CollectionBusy, match="in use by process"):
-            open_store(tmp_path)
-    with open_store(tmp_path) as store:  # nothing was left locked
+            open_collections(str(tmp_path))
+    with open_collections(str(tmp_path)) as store:  # nothing was left locked
         assert [entry.error for entry in store.list()] == [None, None]
 
 
@@ -31,6 +31,6 @@ def test_a_damaged_collection_leaves_the_others_open(
     fill(tmp_path, "bad", "good")
     database = tmp_path / "bad" / "collection.db"
     database.write_bytes(b"no database" * 1000)
-    with open_store(tmp_path) as store:
+    with open_collections(str(tmp_path)) as store:
         assert [entry.name for entry in store.list() if entry.error is None] == ["good"]
     assert "collection bad cannot be opened" in caplog.text

@@ -6,8 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from polylens.errors import InvalidInput
-from polylens.index import Collection, validation
-from polylens.index.errors import DimensionMismatch, InvalidId, InvalidMetadata, InvalidVector
+from polylens.index import validation
+from polylens.index.errors import (
+    CollectionNotFound,
+    DimensionMismatch,
+    InvalidId,
+    InvalidMetadata,
+    InvalidVector,
+)
 
 GOOD = np.eye(8, dtype=np.float32)
 
@@ -162,14 +168,15 @@ def test_too_many_rows_or_queries_are_refused(collection):
         collection.upsert(["x"] * 65_537, np.broadcast_to(GOOD[:1], (65_537, 8)))
 
 
-def test_bad_widths_and_fingerprints_are_refused(tmp_path):
+def test_bad_widths_and_fingerprints_are_refused(shared):
     for dim in (0, -1, 32_769, 2.0, None):
         with pytest.raises(InvalidInput, match="dim is"):
-            Collection.create(tmp_path / "c", dim=dim, fingerprint="x")
+            shared.create("bad", dim=dim, fingerprint="x")
     for fingerprint in ("", "x" * 257, None, 3):
         with pytest.raises(InvalidInput, match="fingerprint is"):
-            Collection.create(tmp_path / "c", dim=8, fingerprint=fingerprint)
-    assert list(tmp_path.iterdir()) == []
+            shared.create("bad", dim=8, fingerprint=fingerprint)
+    with pytest.raises(CollectionNotFound):
+        shared.open("bad")
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

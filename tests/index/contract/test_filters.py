@@ -107,6 +107,35 @@ def test_selects_what_the_naive_twin_selects(objects, condition):
     assert select(objects, condition) == [n for n, value in enumerate(objects) if matches(condition, value)]
 
 
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(OBJECTS, min_size=1, max_size=6), st.lists(CONDITIONS, min_size=3, max_size=6))
+def test_every_store_selects_what_the_naive_twin_selects(collection, unit, objects, conditions):
+    collection.delete([str(n) for n in range(6)])
+    collection.upsert([str(n) for n in range(len(objects))], unit(len(objects)), objects)
+    for condition in conditions:
+        expected = [str(n) for n, value in enumerate(objects) if matches(condition, value)]
+        assert [record.id for record in collection.scan(filter=condition, vectors=False)] == expected
+        assert sorted(collection.search(unit(1), 10, condition)[0].ids) == expected
+
+
+def test_numbers_and_texts_at_the_edges_are_compared_exactly(collection, unit):
+    numbers = [2**63 - 1, 2**63 - 2, -(2**63), 2**53, 2**53 + 1, 1e308, 5e-324, -5e-324, -0.0, 0.1, 1e19]
+    texts = ["", "a", "a\0", "aa", "é", "\U0001f426", "\uffff", "z" * 300, "z" * 300 + "a"]
+    objects = [{"a": value} for value in numbers + texts] + [{"a": True}, {"a": None}, {}]
+    names = [str(n) for n in range(len(objects))]
+    collection.upsert(names, unit(len(objects)), objects)
+    for bound in (*numbers, 2**53 + 1.0, 0, 1, "a", "é", "\uffff", "z" * 256):
+        for condition in (Equal("a", bound), Range("a", gt=bound), Range("a", lte=bound)):
+            for wanted in (condition, Not(condition)):
+                expected = [name for name, one in zip(names, objects, strict=True) if matches(wanted, one)]
+                found = collection.scan(1000, filter=wanted, vectors=False)
+                assert [record.id for record in found] == expected, wanted
+
+
 PEOPLE = [
     {"lang": "sw", "year": 1999, "tags": ["cat", "sea"]},
     {"lang": "en", "year": 2003.5, "tags": "cat", "camera": {"model": "X"}},

@@ -21,6 +21,9 @@ from ..errors import InvalidInput, require
 faiss: Any = require("faiss", "cpu")
 EXACT = "Flat"  # the factory string of segments without an index: scanning the rows themselves is faster
 MAX_FACTORY = 128  # characters
+# Lists x codes x 4 bytes: FAISS counts a table of IVF-PQ against the limit for reading, though inner products
+# need none. 65,536 lists of 64 product codes come to 4 GiB.
+TABLES_BYTES = 8 * 2**30
 _reading = threading.Lock()  # FAISS's limits for reading belong to the whole process
 
 
@@ -56,6 +59,10 @@ class FaissIndex:
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
+
+    def add(self, block_BD: NDArray[np.float32]) -> None:
+        """Adds rows: before anybody searches the index, never after."""
+        self._index.add(block_BD)
 
     def search(
         self, queries_QD: NDArray[np.float32], count: int, bits: NDArray[np.uint8] | None, setting: int
@@ -109,20 +116,20 @@ class FaissIndex:
             raise
 
 
-def read(source: ReadsBytes, size: int) -> FaissIndex:
+def read(source: ReadsBytes, size: int, gpu: bool = True) -> FaissIndex:
     """The index of these bytes, whose checksum the caller has verified; with a copy on a GPU if there is one.
 
     FAISS takes a quarter or more of all damaged files for good ones, hence the checksum; the limit keeps a
-    wrong length in the file from asking for more memory than the file could fill.
+    wrong length in the file from asking for any amount of memory.
     """
     with _reading:
         before = faiss.get_deserialization_vector_byte_limit()
-        faiss.set_deserialization_vector_byte_limit(size)
+        faiss.set_deserialization_vector_byte_limit(size + TABLES_BYTES)
         try:
             index = faiss.read_index(faiss.PyCallbackIOReader(source.read))
         finally:
             faiss.set_deserialization_vector_byte_limit(before)
-    return with_gpu(index)
+    return with_gpu(index) if gpu else FaissIndex(index)
 
 
 def with_gpu(index: Any) -> FaissIndex:

@@ -1,5 +1,6 @@
 """Durable collections of unit vectors: numpy in, ids and scores out. Knows no model."""
 
+from .bulk import Bulk
 from .collection import Collection
 from .filters import And, Equal, Exists, Filter, In, Not, Or, Range, from_json
 from .interface import AnyCollection, AnyStore, Entry
@@ -12,6 +13,7 @@ from .verify import Finding, Report, verify
 
 __all__ = [
     "And",
+    "Bulk",
     "AnyCollection",
     "AnyStore",
     "Collection",

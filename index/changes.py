@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,10 +43,7 @@ def write(
 
     What a change cannot have is its own `error` and keeps no other from being written.
     """
-    (last,) = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'row'").fetchone() or (
-        None,
-    )
-    next_id = 1 + (last or 0)
+    next_id = 1 + last_row(connection)
     added: list[Rows] = []
     dead: list[int] = []
     for change in changes:
@@ -75,6 +72,21 @@ def write(
     return added, np.sort(np.array(dead, np.int64))
 
 
+def last_row(connection: apsw.Connection) -> int:
+    """The highest row id that was ever given out, 0 if none was."""
+    sql = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'row'"
+    (last,) = connection.execute(sql).fetchone() or (None,)
+    return cast(int, last or 0)
+
+
+def set_aside(connection: apsw.Connection, count: int) -> int:
+    """The first of so many row ids that nobody else gets from now on."""
+    last = last_row(connection)
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'row'")
+    connection.execute("INSERT INTO sqlite_sequence VALUES ('row', ?)", (last + count,))
+    return last + 1
+
+
 def _require_versions(connection: apsw.Connection, change: Change) -> None:
     """Raises `VersionConflict` for the first id that has not the version it must have."""
     if change.expected is None:
@@ -90,15 +102,19 @@ def _require_versions(connection: apsw.Connection, change: Change) -> None:
 def _mark(connection: apsw.Connection, change: Change) -> list[int]:
     """Marks the rows that the change replaces or deletes; their row ids."""
     if change.condition is None:
-        marked = connection.executemany(
-            "UPDATE row SET deleted = 1 WHERE id = ? AND deleted = 0 RETURNING row_id",
-            ((i,) for i in change.ids),
-        )
-    else:
-        condition, parameters = change.condition
-        marked = connection.execute(
-            f"UPDATE row SET deleted = 1 WHERE deleted = 0 AND ({condition}) RETURNING row_id", parameters
-        )
+        return mark(connection, change.ids)
+    condition, parameters = change.condition
+    marked = connection.execute(
+        f"UPDATE row SET deleted = 1 WHERE deleted = 0 AND ({condition}) RETURNING row_id", parameters
+    )
+    return [row_id for (row_id,) in cast(list[tuple[int]], marked.fetchall())]
+
+
+def mark(connection: apsw.Connection, ids: Iterable[str]) -> list[int]:
+    """Marks the rows of these ids as deleted; their row ids."""
+    marked = connection.executemany(
+        "UPDATE row SET deleted = 1 WHERE id = ? AND deleted = 0 RETURNING row_id", ((id,) for id in ids)
+    )
     return [row_id for (row_id,) in cast(list[tuple[int]], marked.fetchall())]
 
 

@@ -8,6 +8,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from . import loading, manifest, policy, schema, validation
+from .bulk import Bulk, store
 from .changes import Change
 from .database import DATABASE, MIN_FREE, Database
 from .errors import CollectionExists, CollectionNotFound
@@ -52,8 +53,8 @@ class Collection(Reading):
         super().__init__(path, database, identity, loaded.memory)
         self._degraded, self._policy = loaded.degraded, loaded.policy
         self._writer = Writer(database, self._memory)
-        self._sealing = Sealing(Place(path, files, database, identity), self._memory, self._writer)
-        self._sealer = Sealer(self._sealing, self._memory, lambda: self._policy) if background else None
+        self.sealing = Sealing(Place(path, files, database, identity), self._memory, self._writer)
+        self._sealer = Sealer(self.sealing, self._memory, lambda: self._policy) if background else None
         self._nudge()
 
     @classmethod
@@ -143,15 +144,30 @@ class Collection(Reading):
         if self._sealer is not None:
             self._sealer.nudge()
 
+    def adopt(self, part: Bulk, progress: Steps = silent) -> int:
+        """The number of items stored, all or none, from vectors that are written one time, as a segment.
+
+        For many rows at once, up to 2 million: the vectors are not written into the database as well. 0 if a
+        part of this name with the same vectors was stored before. See `index.importing` for whole folders.
+        """
+        stored = store(self.sealing, part, progress)
+        self._nudge()
+        return stored
+
     def seal(self, progress: Steps = silent) -> int:
         """The number of rows sealed now, in this thread: all that were in no segment's file."""
-        sealed = self._sealing.seal(self._policy, progress)
+        sealed = self.sealing.seal(self._policy, progress)
         self._degraded.clear()
         return sealed
 
+    def settle(self, progress: Steps = silent) -> None:
+        """Seals, merges and indexes now, in this thread, what is otherwise left to the background."""
+        self.sealing.settle(self._policy, progress)
+        self._degraded.clear()
+
     def compact(self, progress: Steps = silent) -> int:
         """The number of dead rows dropped; what is left is one sealed segment of the configured kind."""
-        dropped = self._sealing.compact(self._policy, progress)
+        dropped = self.sealing.compact(self._policy, progress)
         self._degraded.clear()
         return dropped
 
@@ -191,7 +207,7 @@ class Collection(Reading):
         k = validation.whole("k", k, 1, validation.MAX_K)
         target = validation.fraction("target", target, 0, 1)
         queries = None if vectors_QD is None else self._queries(vectors_QD, normalize)
-        return self._sealing.tune(queries, k, target, store)
+        return self.sealing.tune(queries, k, target, store)
 
     def info(self) -> CollectionState:
         """What the collection consists of right now."""

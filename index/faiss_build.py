@@ -53,15 +53,37 @@ def build(
     progress: Steps,
 ) -> FaissIndex:
     """The index of the rows of all blocks, in their order."""
+    index = _trained(factory, dim, sample_TD, progress)
+    _add(index, rows, blocks, progress)
+    return with_gpu(index)
+
+
+def trained(factory: str, dim: int, sample_TD: NDArray[np.float32], progress: Steps) -> FaissIndex:
+    """An index without rows, which `filled` fills."""
+    return FaissIndex(_trained(factory, dim, sample_TD, progress))
+
+
+def filled(
+    empty: FaissIndex, rows: int, blocks: Iterable[NDArray[np.float32]], progress: Steps
+) -> FaissIndex:
+    """The trained index with the rows of all blocks, in their order; nobody searches it yet."""
+    _add(empty, rows, blocks, progress)
+    return empty
+
+
+def _trained(factory: str, dim: int, sample_TD: NDArray[np.float32], progress: Steps) -> Any:
     index = empty(factory, dim)
     if not index.is_trained:
         _train(index, sample_TD, progress)
+    return index
+
+
+def _add(index: Any, rows: int, blocks: Iterable[NDArray[np.float32]], progress: Steps) -> None:
     done = 0
     for block_BD in blocks:
         index.add(block_BD)
         done += len(block_BD)
         progress("adding", done, rows)
-    return with_gpu(index)
 
 
 def _train(index: Any, sample_TD: NDArray[np.float32], progress: Steps) -> None:

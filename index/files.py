@@ -201,6 +201,18 @@ class Files:
     def _rename(self, source: Path, target: Path) -> None:
         os.rename(source, target)
 
+    def link(self, source: Path, target: Path) -> bool:
+        """Gives a file a second name in its folder, durably; False where that cannot be."""
+        try:
+            self._link(source, target)
+        except OSError:
+            return False
+        self.sync_folder(target.parent)
+        return True
+
+    def _link(self, source: Path, target: Path) -> None:
+        os.link(source, target)
+
     def remove_folder(self, path: Path) -> None:
         """Removes the folder and all that is in it."""
         with reported(path):

@@ -2,12 +2,13 @@
 
 A segment's files are derived from the database. One that is missing or damaged, or that twice broke off an
 opening (the process died while loading it), is dropped from the manifest; its rows are read from the database
-and searched exactly until they are sealed again.
+and searched exactly until they are sealed again. Of a segment of imported rows, whose vectors no other file
+has, only the index is dropped; when its rows are damaged the collection does not open.
 """
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from .errors import (
     StorageFailed,
     StorageFull,
 )
+from .faiss_index import EXACT
 from .files import LOCK, Files, Lock
 from .manifest import Entry
 from .memory import Memory
 from .policy import Policy
 from .schema import Identity
+from .sealed import Stamp
 from .sealing import Place
 from .segment import WASTE_ROWS, WASTE_SHARE, Segment
 
@@ -76,7 +79,8 @@ def load(place: Place) -> Loaded:
             rows.purge(connection, dead)
     memory = _filled(database, identity, segments, live)
     memory.apply([], all_dead)
-    if segments and memory.view.count != live:
+    alone = any(segment.sealed is not None and segment.sealed.sole for segment in segments)
+    if segments and memory.view.count != live and not alone:
         more.append("the segments have other rows than the database")
         _drop(database, [segment.sealed.segment_id for segment in segments if segment.sealed])
         memory = _filled(database, identity, [], live)
@@ -93,8 +97,14 @@ def _trusted(database: Database) -> tuple[list[Entry], list[str]]:
     kept: list[Entry] = []
     problems, bad = [], []
     for entry in found:
+        if entry.attempts >= manifest.MAX_ATTEMPTS and entry.sole:
+            problems.append(f"segment {entry.segment_id} broke off {entry.attempts} openings: only rows kept")
+            kept.append(_without_index(database, entry))
+            continue
         if entry.attempts >= manifest.MAX_ATTEMPTS:
             problems.append(f"segment {entry.segment_id} broke off {entry.attempts} openings: set aside")
+        elif kept and entry.first_row <= kept[-1].last_row and (entry.sole or kept[-1].sole):
+            raise CorruptCollection(f"segments {kept[-1].segment_id} and {entry.segment_id} overlap")
         elif kept and entry.first_row <= kept[-1].last_row:
             problems.append(f"segment {entry.segment_id} overlaps segment {kept[-1].segment_id}: set aside")
         else:
@@ -103,6 +113,13 @@ def _trusted(database: Database) -> tuple[list[Entry], list[str]]:
         bad.append(entry.segment_id)
     _drop(database, bad)
     return kept, problems
+
+
+def _without_index(database: Database, entry: Entry) -> Entry:
+    """The segment as if it had no index, which the manifest says from now on."""
+    with _if_room(), database.transaction() as connection:
+        manifest.forget_indexes(connection, [entry.segment_id])
+    return replace(entry, factory=EXACT, index_file=Stamp(0, 0), parameters={}, attempts=0)
 
 
 def _drop(database: Database, segment_ids: Sequence[int]) -> None:
@@ -128,7 +145,10 @@ def _open_segments(
             segments.append(open_segment(folder, files, identity, entry))
         except (PolylensError, RuntimeError) as error:  # RuntimeError: FAISS
             problems.append(f"segment {entry.segment_id} was set aside: {error}")
-            _drop(database, [entry.segment_id])
+            if entry.sole:  # its rows are nowhere else: what is wrong with those is the end
+                segments.append(open_segment(folder, files, identity, _without_index(database, entry)))
+            else:
+                _drop(database, [entry.segment_id])
         done.append(entry.segment_id)
     if entries:
         with _if_room(), database.transaction() as connection:
@@ -150,7 +170,7 @@ def open_segment(folder: Path, files: Files, identity: Identity, entry: Entry) -
         sealed.verify(files, path, entry.index_file)
         index = sealed.read_index(files, path, entry.index_file, entry.count)
     files_of = sealed.Sealed(
-        entry.segment_id, entry.factory, entry.rows, entry.index_file, entry.parameters, index
+        entry.segment_id, entry.factory, entry.rows, entry.index_file, entry.parameters, index, entry.sole
     )
     return Segment(found.vectors_ND, row_ids, None, entry.count, found.max_norm, files_of)
 
@@ -183,8 +203,9 @@ def _filled(database: Database, identity: Identity, segments: Sequence[Segment],
 
 def _sweep(folder: Path, files: Files, memory: Memory) -> None:
     """Removes files that belong to no segment: of seals that did not come to their end."""
-    known = {segment.sealed.segment_id for segment in memory.view.segments if segment.sealed}
-    kept = {path(folder, n).name for n in known for path in (sealed.rows_path, sealed.index_path)}
+    known = [segment.sealed for segment in memory.view.segments if segment.sealed]
+    kept = {sealed.rows_path(folder, one.segment_id).name for one in known}
+    kept |= {sealed.index_path(folder, one.segment_id).name for one in known if one.index_file.size}
     with contextlib.suppress(FileNotFoundError):
         for path in (folder / sealed.FOLDER).iterdir():
             if path.name not in kept:

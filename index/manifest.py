@@ -8,6 +8,7 @@ from typing import Any, cast
 import apsw
 
 from .errors import CorruptCollection
+from .faiss_index import EXACT
 from .sealed import Sealed, Stamp
 
 MAX_ATTEMPTS = 2  # openings that a segment may break off
@@ -26,27 +27,27 @@ class Entry:
     index_file: Stamp
     parameters: Mapping[str, int]
     attempts: int
+    sole: bool
 
 
 def entries(connection: apsw.Connection) -> list[Entry]:
     """All segments by ascending row ids."""
     found = connection.execute(
         """SELECT segment_id, factory, first_row, last_row, count, rows_bytes, rows_crc, index_bytes,
-                  index_crc, parameters, attempts FROM segment ORDER BY first_row"""
+                  index_crc, parameters, attempts, sole FROM segment ORDER BY first_row"""
     ).fetchall()
     return [_entry(cast(tuple[Any, ...], row)) for row in found]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    segment_id, factory, first, last, count, *stamps, text, attempts = row
+    segment_id, factory, first, last, count, *stamps, text, attempts, sole = row
     parameters = _parsed(f"parameters of segment {segment_id}", text)
     if not isinstance(parameters, dict) or not all(type(value) is int for value in parameters.values()):
         raise CorruptCollection(
             f"segment {segment_id} has the parameters {text!r:.200}, expected whole numbers"
         )
-    return Entry(
-        segment_id, factory, first, last, count, Stamp(*stamps[:2]), Stamp(*stamps[2:]), parameters, attempts
-    )
+    rows, index_file = Stamp(*stamps[:2]), Stamp(*stamps[2:])
+    return Entry(segment_id, factory, first, last, count, rows, index_file, parameters, attempts, bool(sole))
 
 
 def _parsed(what: str, text: str) -> Any:
@@ -66,10 +67,10 @@ def next_id(connection: apsw.Connection) -> int:
 def add(connection: apsw.Connection, new: Sealed, rows: tuple[int, int], count: int) -> None:
     """Adds a segment of `count` rows with row ids from the first to the last."""
     connection.execute(
-        "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
         (
             *(new.segment_id, new.factory, *rows, count, new.rows.size, new.rows.crc),
-            *(new.index_file.size, new.index_file.crc, json.dumps(dict(new.parameters))),
+            *(new.index_file.size, new.index_file.crc, json.dumps(dict(new.parameters)), new.sole),
         ),
     )
 
@@ -77,6 +78,26 @@ def add(connection: apsw.Connection, new: Sealed, rows: tuple[int, int], count: 
 def remove(connection: apsw.Connection, segment_ids: Sequence[int]) -> None:
     """Removes segments; their rows are found in memory again when the collection is opened."""
     connection.executemany("DELETE FROM segment WHERE segment_id = ?", ((id,) for id in segment_ids))
+
+
+def forget_indexes(connection: apsw.Connection, segment_ids: Sequence[int]) -> None:
+    """Leaves only the rows of segments: what cannot be done without."""
+    connection.executemany(
+        """UPDATE segment SET factory = ?, index_bytes = 0, index_crc = 0, parameters = '{}', attempts = 0
+           WHERE segment_id = ?""",
+        ((EXACT, id) for id in segment_ids),
+    )
+
+
+def imported(connection: apsw.Connection, part: str) -> tuple[bytes, int] | None:
+    """Digest and number of rows of a part that was imported."""
+    found = connection.execute("SELECT digest, count FROM imported WHERE part = ?", (part,)).fetchone()
+    return cast(tuple[bytes, int] | None, found)
+
+
+def note_imported(connection: apsw.Connection, part: str, digest: bytes, count: int) -> None:
+    """Notes that a part was imported."""
+    connection.execute("INSERT OR REPLACE INTO imported VALUES (?, ?, ?)", (part, digest, count))
 
 
 def begin_loading(connection: apsw.Connection, segment_id: int, done: Sequence[int]) -> None:

@@ -40,6 +40,15 @@ class View:
         """A bound of the length of every vector."""
         return max((segment.max_norm for segment in self.segments), default=0.0)
 
+    def found(self, row_ids_K: NDArray[np.int64]) -> dict[int, Vectors]:
+        """The vectors, copied, of those of the ascending row ids that are here."""
+        vectors: dict[int, Vectors] = {}
+        for segment in self.segments:
+            positions = segment.positions(row_ids_K)
+            row_ids = segment.row_ids_N[positions].tolist()
+            vectors.update(zip(row_ids, segment.vectors_ND[positions], strict=True))
+        return vectors
+
     def row_ids(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row ids at these positions."""
         owners = np.searchsorted(self.offsets, positions, side="right") - 1
@@ -148,6 +157,13 @@ class Memory:
         """Publishes a segment of later rows than any so far."""
         self._buffer = None
         self.view = View((*self.view.segments, segment), self.view.generation)
+
+    def insert(self, segment: Segment, dead_K: NDArray[np.int64]) -> None:
+        """Publishes a segment whose row ids were set aside earlier, and the ascending `dead_K` as dead."""
+        first = int(segment.row_ids_N[0])
+        before = [s for s in self.view.segments if int(s.row_ids_N[0]) < first]
+        segments = (*before, segment, *self.view.segments[len(before) :])
+        self.view = View(tuple(s.without(dead_K) for s in segments), self.view.generation)
 
     def exchange(self, first_row: int, last_row: int, new: Segment | None) -> None:
         """Publishes `new` in place of the segments within these row ids, with what died meanwhile dead."""

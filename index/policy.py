@@ -29,7 +29,8 @@ AUTO = "auto"
 SETTING = "index"  # its key in the table of settings
 INDEX_ROWS = 50_000  # fewer are scanned
 SEAL_ROWS = 32_768  # unsealed rows that are worth a segment, once there are INDEX_ROWS in all
-MAX_SEALED = 8
+MAX_SEALED = 8  # smaller than LARGE_ROWS: more large ones cost less than to merge them
+LARGE_ROWS = 200_000
 GROWTH = 2  # a seal takes in neighbours of at most so many times its own rows
 ROWS_PER_MS = {"ivf": 4e8, "hnsw": 1e8}  # dimensions compared in a millisecond by one thread
 LINKS = 32
@@ -96,7 +97,8 @@ def due(policy: Policy, view: View) -> range | None:
     for n, segment in enumerate(segments):
         if segment.sealed is not None and (_wasteful(segment) or _outdated(policy, segment)):
             return around(segments, range(n, n + 1))
-    if sum(segment.sealed is not None for segment in segments) > MAX_SEALED:
+    small = [segment.sealed is not None and segment.live_count < LARGE_ROWS for segment in segments]
+    if sum(small) > MAX_SEALED:
         return _smallest_pair(segments)
     return None
 

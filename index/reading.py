@@ -3,7 +3,9 @@
 Legend: Q queries, D width.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from numpy.typing import NDArray
 from . import rows, searching, validation
 from .database import Database
 from .duplicates import Progress
+from .errors import CorruptCollection
 from .filters import Filter, to_sql
 from .interface import AnyCollection
 from .memory import Memory
 from .plan import USUAL, Effort
 from .results import Hits, Pair, Record
 from .schema import Identity
+
+PATIENCE = 10  # seconds between a commit and the moment when it is visible, at most
 
 
 class Reading(AnyCollection):
@@ -28,14 +33,41 @@ class Reading(AnyCollection):
         self._database, self._memory = database, memory
 
     def _get(self, names: list[str], vectors: bool) -> Mapping[str, Record]:
-        with self._database.reader() as connection:
-            return rows.by_ids(connection, names, self._identity.storage if vectors else None)
+        def read() -> list[Record]:
+            with self._database.reader() as connection:
+                found = rows.by_ids(connection, names, self._identity.storage if vectors else None)
+            return list(found.values())
+
+        return {record.id: record for record in self._complete(read, vectors)}
 
     def _scan(self, limit: int, after: int, vectors: bool, filter: Filter | None) -> list[Record]:
         condition = None if filter is None else to_sql(filter)
-        with self._database.reader() as connection:
-            storage = self._identity.storage if vectors else None
-            return rows.page(connection, after, limit, storage, condition)
+        storage = self._identity.storage if vectors else None
+
+        def read() -> list[Record]:
+            with self._database.reader() as connection:
+                return rows.page(connection, after, limit, storage, condition)
+
+        return self._complete(read, vectors)
+
+    def _complete(self, read: Callable[[], list[Record]], vectors: bool) -> list[Record]:
+        """What was read, with the vectors that are not in the database but in files of segments."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            records = read()
+            lacking = [record.version for record in records if vectors and record.vector is None]
+            if not lacking:
+                return records
+            found = self._memory.view.found(np.array(sorted(lacking), np.int64))
+            if len(found) == len(lacking):
+                return [
+                    replace(r, vector=found[r.version].astype(np.float32)) if r.version in found else r
+                    for r in records
+                ]
+            # Committed, but not yet visible; or deleted since, and dropped: reading again tells.
+            if time.monotonic() > until:
+                raise CorruptCollection(f"{self._database.path}: {len(lacking)} rows have no vectors")
+            time.sleep(0.001)
 
     def count(self, filter: Filter | None = None) -> int:
         """The number of items, of those that pass the filter if one is given."""

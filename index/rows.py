@@ -87,7 +87,10 @@ def count(connection: apsw.Connection, condition: Sql) -> int:
 def by_ids(
     connection: apsw.Connection, ids: Sequence[str], storage: np.dtype[np.floating] | None
 ) -> dict[str, Record]:
-    """The live records among these ids, with their vectors if it is said how those are stored."""
+    """The live records among these ids, with their vectors if it is said how those are stored.
+
+    A vector that only the file of a segment has is None.
+    """
     condition = "row.deleted = 0 AND row.id IN (SELECT value FROM json_each(?))"
     return {record.id: record for record in _records(connection, condition, [json.dumps(ids)], storage)}
 
@@ -111,7 +114,7 @@ def _records(
     parameters: Sequence[str | int | float],
     storage: np.dtype[np.floating] | None,
 ) -> list[Record]:
-    column, join = ("vector.vector", "JOIN vector USING (row_id)") if storage is not None else ("NULL", "")
+    column, join = ("NULL", "") if storage is None else ("vector.vector", "LEFT JOIN vector USING (row_id)")
     sql = f"SELECT row.row_id, row.id, json(row.metadata), {column} FROM row {join} WHERE {condition}"
     found = cast(list[tuple[int, str, str, bytes | None]], connection.execute(sql, parameters).fetchall())
     return [

@@ -20,11 +20,11 @@ from .errors import (
 )
 
 APPLICATION_ID = 0x504C454E  # "PLEN", in the SQLite header
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METRICS = ("cosine", "inner_product")
 DTYPES = ("float32", "float16")
 # What format 2 added to format 1.
-_ADDED = """
+_ADDED_2 = """
 CREATE INDEX row_dead ON row (row_id) WHERE deleted = 1;
 CREATE TABLE segment (                         -- sealed rows; see sealed.py
     segment_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -46,6 +46,15 @@ CREATE TABLE request (                         -- writes that carried an idempot
 CREATE INDEX request_expires ON request (expires);
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
+# What format 3 added to format 2.
+_ADDED_3 = """
+ALTER TABLE segment ADD COLUMN sole INTEGER NOT NULL DEFAULT 0; -- 1: no vector of some rows is in the table
+CREATE TABLE imported (                        -- parts of what was imported; see bulk.py
+    part TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
 _SCHEMA = f"""
 CREATE TABLE collection (
     dim INTEGER NOT NULL, fingerprint TEXT NOT NULL, metric TEXT NOT NULL, dtype TEXT NOT NULL
@@ -62,16 +71,24 @@ CREATE TABLE vector (
     vector BLOB NOT NULL,                      -- of the collection's dtype, little-endian
     checksum INTEGER NOT NULL                  -- see rows.checksum
 ) STRICT;
-{_ADDED}
+{_ADDED_2}
+{_ADDED_3}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
-_FROM_1 = f"""
+_FROM = {
+    1: f"""
 ALTER TABLE collection ADD COLUMN dtype TEXT NOT NULL DEFAULT 'float32';
 UPDATE collection SET metric = 'cosine';
-{_ADDED}
+{_ADDED_2}
+{_ADDED_3}
 PRAGMA user_version = {FORMAT_VERSION};
-"""
+""",
+    2: f"""
+{_ADDED_3}
+PRAGMA user_version = {FORMAT_VERSION};
+""",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +148,13 @@ def create(connection: apsw.Connection, identity: Identity) -> None:
 
 def outdated(connection: apsw.Connection) -> bool:
     """Whether the database is of an earlier format, which `migrate` can bring to this one."""
-    return _marks(connection) == (APPLICATION_ID, 1)
+    application, version = _marks(connection)
+    return application == APPLICATION_ID and version in _FROM
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Brings a database of format 1 to this one; to be called within a transaction."""
-    connection.execute(_FROM_1)
+    """Brings a database of an earlier format to this one; to be called within a transaction."""
+    connection.execute(_FROM[_marks(connection)[1]])
 
 
 def _marks(connection: apsw.Connection) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from .faiss_index import FaissIndex, read
 from .files import Files, Output
 
 FOLDER = "segments"
+BUILD = "build"  # the folder of a build in parts; see parted.py
 TEMPORARY = ".tmp"
 MAGIC = b"PLENROWS"
 VERSION = 1
@@ -50,6 +51,7 @@ class Sealed:
     index_file: Stamp
     parameters: Mapping[str, int]
     index: FaissIndex | None
+    sole: bool = False  # no other file has all of its vectors: it is no copy of what the database holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,9 +28,11 @@ from .errors import (
 from .files import LOCK, Files
 from .schema import Identity
 from .sealed import Stamp
-from .verify import Report, verify
+from .verify import Report, alone, verify
 
 Content = Iterator[bytes]
+Part = tuple[Member, Content]
+CHANCES = 5  # to see all files of a moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +51,11 @@ def take(database: Database, target: Path) -> Snapshot:
     Needs room for the database twice and for the files of its segments once. A segment whose files are
     damaged is left out: it is derived from the database.
     """
-    folder, files, min_free = database.path.parent, database.files, database.min_free
+    files, min_free = database.files, database.min_free
     with _workshop(target, files) as work:
         _require_space(files, work, 2 * database.path.stat().st_size, min_free)
         copy, whole = work / DATABASE, work / "snapshot.tar"
-        with database.reader() as source:
-            source.execute("BEGIN")  # from here on this connection sees one state
-            try:
-                about = _about(source, folder)
-                segments = _segments(source, folder, files)
-                _copy(source, copy, files)
-            finally:
-                source.execute("ROLLBACK")
+        about, segments = _seen(database, copy)
         _settle(copy, files, segments)
         parts = [(archive.measured(DATABASE, files.read_blocks(copy)), files.read_blocks(copy))]
         parts += [part for one in segments.values() for part in one]
@@ -88,8 +83,11 @@ def restore(
         new = work / "collection"
         for part in (new, new / sealed.FOLDER):
             files.make_folder(part)
+        wanted = {DATABASE}
         for member in reader.members:
-            _unpack(reader, member, new, files, trusted)
+            _unpack(reader, member, new, files, trusted or member.name in wanted)
+            if member.name == DATABASE:
+                wanted |= alone(new, files)
         reader.finish()
         report = verify(new, files, segments=trusted)
         if report.identity is None or not report.lossless:
@@ -97,8 +95,8 @@ def restore(
         if reader.about != (found := _described(report.identity, report.live)):
             raise CorruptSnapshot(f"{source} holds {found}, its manifest says {reader.about}")
         if not (trusted and report.sound):
-            _settle(new / DATABASE, files, ())
-            _clear(new / sealed.FOLDER, files)
+            _settle(new / DATABASE, files, (), indexes=False)
+            _clear(new / sealed.FOLDER, files, alone(new, files))
         files.sync_folder(new / sealed.FOLDER)
         files.sync_folder(new)
         files.publish(new, folder)
@@ -126,8 +124,29 @@ def _workshop(target: Path, files: Files) -> Iterator[Path]:
             lock.release()
 
 
-def _clear(folder: Path, files: Files) -> None:
+def _seen(database: Database, copy: Path) -> tuple[dict[str, str | int], dict[int, list[Part]]]:
+    """What the database is about, copied, and its segments, all as of one moment."""
+    folder, files = database.path.parent, database.files
+    for chance in range(CHANCES, 0, -1):
+        with database.reader() as source:
+            source.execute("BEGIN")  # from here on this connection sees one state
+            try:
+                about = _about(source, folder)
+                segments = _segments(source, folder, files)
+                _copy(source, copy, files)
+                return about, segments
+            except StorageFailed:  # a segment was merged with others just now
+                if chance == 1:
+                    raise
+            finally:
+                source.execute("ROLLBACK")
+    raise StorageFailed(f"{folder} changes too fast")
+
+
+def _clear(folder: Path, files: Files, kept: Collection[str] = ()) -> None:
     for left in folder.iterdir():
+        if f"{folder.name}/{left.name}" in kept:
+            continue
         if left.is_dir() and not left.is_symlink():
             files.remove_folder(left)
         elif left.name != LOCK:
@@ -154,17 +173,25 @@ def _described(identity: Identity, count: int) -> dict[str, str | int]:
     return {**asdict(identity), "count": count}
 
 
-def _segments(source: apsw.Connection, folder: Path, files: Files) -> dict[int, list[tuple[Member, Content]]]:
-    """The files of each sound segment: measured, and open, so that they stay readable if they are removed."""
-    found: dict[int, list[tuple[Member, Content]]] = {}
+def _segments(source: apsw.Connection, folder: Path, files: Files) -> dict[int, list[Part]]:
+    """The files of each sound segment: measured, and open, so that they stay readable if they are removed.
+
+    Rows that only a segment has must be there; of such a segment the index may be missing.
+    """
+    found: dict[int, list[Part]] = {}
     for entry in manifest.entries(source):
-        wanted = [(sealed.rows_path(folder, entry.segment_id), entry.rows)]
-        if entry.index_file.size:
-            wanted.append((sealed.index_path(folder, entry.segment_id), entry.index_file))
+        rows, index = (path(folder, entry.segment_id) for path in (sealed.rows_path, sealed.index_path))
+        parts = []
         try:
-            found[entry.segment_id] = [_measured(files, path, folder, stamp) for path, stamp in wanted]
-        except (StorageFailed, CorruptCollection):
-            continue  # removed meanwhile, or damaged
+            parts.append(_measured(files, rows, folder, entry.rows))
+            if entry.index_file.size:
+                parts.append(_measured(files, index, folder, entry.index_file))
+        except (StorageFailed, CorruptCollection):  # removed meanwhile, or damaged
+            if entry.sole and not parts:
+                raise
+            if not entry.sole:
+                continue
+        found[entry.segment_id] = parts
     return found
 
 
@@ -196,26 +223,30 @@ def _copy(source: apsw.Connection, target: Path, files: Files) -> None:
             copy.close()
 
 
-def _settle(path: Path, files: Files, kept: Collection[int]) -> None:
-    """Checks a database and removes all segments but those kept; all of it is in the one file then."""
+def _settle(path: Path, files: Files, kept: Collection[int], *, indexes: bool = True) -> None:
+    """Checks a database and removes all segments but those kept; all of it is in the one file then.
+
+    Segments of imported rows always stay, without `indexes` only their rows.
+    """
     database = Database(path, files)
     try:
         database.check()
         with database.transaction() as connection:
-            surplus = [
-                entry.segment_id for entry in manifest.entries(connection) if entry.segment_id not in kept
-            ]
+            found = manifest.entries(connection)
+            surplus = [n.segment_id for n in found if n.segment_id not in kept and not n.sole]
             manifest.remove(connection, surplus)
+            if not indexes:
+                manifest.forget_indexes(connection, [entry.segment_id for entry in found if entry.sole])
         with reported(path):
             database.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         database.close()
 
 
-def _unpack(reader: archive.Reader, member: Member, folder: Path, files: Files, trusted: bool) -> None:
-    """Writes the member to its place, durably; only the database if the snapshot is not trusted."""
+def _unpack(reader: archive.Reader, member: Member, folder: Path, files: Files, wanted: bool) -> None:
+    """Writes the member to its place, durably, if it is wanted; it is verified in any case."""
     content = reader.content(member)
-    if not (trusted or member.name == DATABASE):
+    if not wanted:
         for _ in content:  # verified nevertheless
             pass
         return

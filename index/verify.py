@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from . import manifest, rows, schema, sealed
 from .database import DATABASE, check_sqlite, reported
-from .errors import CollectionBusy, CollectionError, CollectionNotFound, StorageFull, UnsupportedFormat
+from .errors import (
+    CollectionBusy,
+    CollectionError,
+    CollectionNotFound,
+    CorruptCollection,
+    StorageFull,
+    UnsupportedFormat,
+)
 from .files import LOCK, Files
 from .manifest import Entry
 from .schema import Identity
@@ -26,7 +33,7 @@ from .validation import MAX_DIM, MAX_ID_BYTES, NORM_TOLERANCE
 BLOCK = 2_048  # rows read at a time
 _COMMENT = re.compile(r"--[^\n]*")
 MOST = 20  # findings of one kind
-KNOWN = {LOCK, sealed.FOLDER, *(DATABASE + suffix for suffix in ("", "-wal", "-shm"))}
+KNOWN = {LOCK, sealed.FOLDER, sealed.BUILD, *(DATABASE + suffix for suffix in ("", "-wal", "-shm"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ class Report:
 def verify(folder: Path, files: Files | None = None, *, segments: bool = True) -> Report:
     """What a full check of the collection in the folder found; nobody else may have it open meanwhile.
 
-    Without `segments` only the database is checked, which holds all items.
+    Without `segments` only what holds items is checked: the database, and segments of imported rows.
     """
     files = files or Files()
     path = folder / DATABASE
@@ -90,8 +97,8 @@ def verify(folder: Path, files: Files | None = None, *, segments: bool = True) -
         report = Report(folder, unclean=lock.unclean)
         with _unchanged(path, files), _reading(path, files) as connection:
             _check_database(connection, folder, report)
-            if segments and report.identity is not None and report.lossless:
-                _check_segments(connection, folder, files, report.identity, report)
+            if report.identity is not None and report.lossless:
+                _check_segments(connection, folder, files, report.identity, report, derived=segments)
             known = _segment_files(connection, folder) if report.lossless else set()
         if report.lossless:
             _check_names(folder, known, report)
@@ -102,6 +109,19 @@ def verify(folder: Path, files: Files | None = None, *, segments: bool = True) -
     finally:
         lock.release(clean=not lock.unclean)
     return report
+
+
+def alone(folder: Path, files: Files) -> set[str]:
+    """The files, by their names in the folder, that hold rows which no other file has; none if in doubt."""
+    path = folder / DATABASE
+    try:
+        with _unchanged(path, files), _reading(path, files) as connection:
+            if schema.identity(connection) is None or _strange_definitions(connection):
+                return set()
+            found = manifest.entries(connection)
+    except (CorruptCollection, UnsupportedFormat):
+        return set()
+    return {str(sealed.rows_path(Path(), entry.segment_id)) for entry in found if entry.sole}
 
 
 def _segment_files(connection: apsw.Connection, folder: Path) -> set[Path]:
@@ -184,6 +204,7 @@ def _definitions(connection: apsw.Connection) -> dict[str, str]:
 
 def _check_rows(connection: apsw.Connection, identity: Identity, report: Report) -> None:
     """Every row, live or dead: its vector, its checksum, its metadata, its number."""
+    imported = [(entry.first_row, entry.last_row) for entry in manifest.entries(connection) if entry.sole]
     sql = """SELECT row.row_id, row.id, row.deleted, json_valid(row.metadata, 8), vector, checksum
              FROM row LEFT JOIN vector USING (row_id) ORDER BY row.row_id"""
     last = 0
@@ -197,6 +218,8 @@ def _check_rows(connection: apsw.Connection, identity: Identity, report: Report)
             report.add("row", f"the metadata of row {row_id} is damaged")
         if not 0 < len(id.encode()) <= MAX_ID_BYTES:
             report.add("row", f"the id of row {row_id} has {len(id.encode())} bytes")
+        if blob is None and any(first <= row_id <= last for first, last in imported):
+            continue  # to be found in that segment
         if what := _vector_fault(identity, row_id, id, blob, checksum):
             report.add("row", f"{what} of row {row_id}")
     ((lone,),) = connection.execute(
@@ -218,16 +241,29 @@ def _vector_fault(identity: Identity, row_id: int, id: str, blob: Any, checksum:
     if len(blob) != identity.dim * identity.storage.itemsize or rows.checksum(row_id, id, blob) != checksum:
         return "the checksum or the size is not that"
     norm = float(np.linalg.norm(np.frombuffer(blob, identity.storage).astype(np.float64)))
-    if not np.isfinite(norm) or identity.metric == "cosine" and abs(norm - 1) > 2 * NORM_TOLERANCE:
-        return f"the norm {norm:g} is not allowed: that"
-    return None
+    return None if _allowed(identity, np.array([norm])).all() else f"the norm {norm:g} is not allowed: that"
+
+
+def _allowed(identity: Identity, norms_B: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if identity.metric != "cosine":
+        return np.isfinite(norms_B)
+    return np.abs(norms_B - 1) <= 2 * NORM_TOLERANCE  # false for NaN
 
 
 def _check_segments(
-    connection: apsw.Connection, folder: Path, files: Files, identity: Identity, report: Report
+    connection: apsw.Connection,
+    folder: Path,
+    files: Files,
+    identity: Identity,
+    report: Report,
+    *,
+    derived: bool,
 ) -> None:
+    """All segments, or only those that hold vectors of their own."""
     before = 0
     for entry in manifest.entries(connection):
+        if not (derived or entry.sole):
+            continue
         report.segments += 1
         name = f"segment {entry.segment_id}"
         if entry.first_row <= before:
@@ -236,41 +272,49 @@ def _check_segments(
         if entry.attempts:
             report.add("segment", f"{name} broke off {entry.attempts} openings")
         try:
-            _check_segment(connection, folder, files, identity, entry, report)
+            _check_rows_file(connection, folder, files, identity, entry, report)
+        except CollectionError as error:
+            report.add("row" if entry.sole else "segment", f"{name}: {error}")
+        try:
+            if derived and entry.index_file.size:
+                report.bytes += entry.index_file.size
+                sealed.verify(files, sealed.index_path(folder, entry.segment_id), entry.index_file)
         except CollectionError as error:
             report.add("segment", f"{name}: {error}")
 
 
-def _check_segment(
+def _check_rows_file(
     connection: apsw.Connection, folder: Path, files: Files, identity: Identity, entry: Entry, report: Report
 ) -> None:
-    """Its files against their checksums, then its rows against those of the database."""
+    """The file against its checksum, then its rows against those of the database."""
+    kind = "row" if entry.sole else "segment"
     path = sealed.rows_path(folder, entry.segment_id)
     sealed.verify(files, path, entry.rows)
-    report.bytes += entry.rows.size + entry.index_file.size
-    if entry.index_file.size:
-        sealed.verify(files, sealed.index_path(folder, entry.segment_id), entry.index_file)
+    report.bytes += entry.rows.size
     found = sealed.map_rows(files, path, entry.count, identity.dim, identity.storage)
     row_ids_N = found.row_ids_N
     ends = (row_ids_N[0], row_ids_N[-1]) if len(row_ids_N) else (0, 0)
     if ends != (entry.first_row, entry.last_row) or (np.diff(row_ids_N) <= 0).any():
         report.add(
-            "segment",
+            kind,
             f"{path} has other row ids than ascending ones from {entry.first_row} to {entry.last_row}",
         )
         return
-    sql = """SELECT row_id, vector FROM row JOIN vector USING (row_id)
+    sql = """SELECT row_id, vector FROM row LEFT JOIN vector USING (row_id)
              WHERE deleted = 0 AND row_id BETWEEN ? AND ? ORDER BY row_id"""
     cursor = connection.execute(sql, (entry.first_row, entry.last_row))
     while block := list(itertools.islice(cursor, BLOCK)):
-        ids_B = np.array([row_id for row_id, _ in block], np.int64)
+        stored = [(row_id, blob) for row_id, blob in block if blob is not None]
+        ids_B = np.array([row_id for row_id, _ in stored], np.int64)
         stored_BD = np.frombuffer(
-            b"".join(cast(Sequence[bytes], [blob for _, blob in block])), identity.storage
+            b"".join(cast(Sequence[bytes], [blob for _, blob in stored])), identity.storage
         )
-        wrong = _differing(found.vectors_ND, row_ids_N, ids_B, stored_BD.reshape(len(block), identity.dim))
+        wrong = _differing(found.vectors_ND, row_ids_N, ids_B, stored_BD.reshape(len(stored), identity.dim))
+        own_B = np.array([row_id for row_id, blob in block if blob is None], np.int64)
+        wrong = np.concatenate([wrong, _unsound(identity, found.vectors_ND, row_ids_N, own_B)])
         if len(wrong):
             report.add(
-                "segment", f"{path} lacks row {wrong[0]} or has another vector for it; {len(wrong)} such rows"
+                kind, f"{path} lacks row {wrong[0]} or has another vector for it; {len(wrong)} such rows"
             )
 
 
@@ -287,6 +331,19 @@ def _differing(
     wrong: NDArray[np.int64] = ids_B[
         (row_ids_N[positions] != ids_B) | (mine != np.ascontiguousarray(stored_BD).view(bits).ravel())
     ]
+    return wrong
+
+
+def _unsound(
+    identity: Identity,
+    vectors_ND: NDArray[np.floating[Any]],
+    row_ids_N: NDArray[np.int64],
+    ids_B: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Those of the row ids that are not there, or whose vectors are of no allowed length."""
+    positions = np.minimum(np.searchsorted(row_ids_N, ids_B), len(row_ids_N) - 1)
+    norms_B = np.linalg.norm(vectors_ND[positions].astype(np.float64), axis=1)
+    wrong: NDArray[np.int64] = ids_B[(row_ids_N[positions] != ids_B) | ~_allowed(identity, norms_B)]
     return wrong
 
 

@@ -51,8 +51,8 @@ def test_contradictions_are_refused(filled, statement):
 
 
 def test_a_newer_format_is_refused(filled):
-    tamper(filled, "PRAGMA user_version = 3")
-    with pytest.raises(UnsupportedFormat, match="format 3, this polylens reads 2"):
+    tamper(filled, "PRAGMA user_version = 4")
+    with pytest.raises(UnsupportedFormat, match="format 4, this polylens reads 3"):
         Collection.open(filled)
 
 
@@ -95,9 +95,9 @@ def test_lookups_use_the_indexes(filled):
     with Collection.open(filled) as collection, collection._database.reader() as reader:
         statements = []
         reader.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
-        rows.by_ids(reader, ["id1"], collection._storage)
+        rows.by_ids(reader, ["id1"], collection._identity.storage)
         rows.items(reader, np.array([1]))
-        rows.page(reader, 3, 10, collection._storage)
+        rows.page(reader, 3, 10, collection._identity.storage)
         rows.matching(reader, "json_type(row.metadata, ?) IS NOT NULL", ["$.n"])
         reader.trace_v2(0, None)
         plans = [

@@ -82,7 +82,7 @@ def test_a_collection_of_format_1_opens_and_is_of_this_format_afterwards(old):
             ]
             (hits,) = collection.search(np.array([[1, 0]], np.float32))
             assert hits.ids == ["b", "a"] and hits.scores.tolist() == pytest.approx([0.6, 0])
-        assert marks(old)[0] == schema.FORMAT_VERSION == 2
+        assert marks(old)[0] == schema.FORMAT_VERSION == 3
     fresh = old.with_name("fresh")
     Collection.create(fresh, dim=2, fingerprint="f").close()
     assert marks(old) == marks(fresh)
@@ -132,16 +132,16 @@ def test_a_migration_that_breaks_off_leaves_the_old_format(old, monkeypatch):
 
 def test_control_without_the_migration_the_old_format_is_refused(old, monkeypatch):
     monkeypatch.setattr(schema, "outdated", lambda connection: False)
-    with pytest.raises(UnsupportedFormat, match="format 1, this polylens reads 2"):
+    with pytest.raises(UnsupportedFormat, match="format 1, this polylens reads 3"):
         Collection.open(old)
 
 
-@pytest.mark.parametrize("version", [0, 3, 99])
+@pytest.mark.parametrize("version", [0, 4, 99])
 def test_other_formats_are_refused_and_left_alone(old, version):
     connection = apsw.Connection(str(old / "collection.db"))
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(UnsupportedFormat, match=f"format {version}, this polylens reads 2"):
+    with pytest.raises(UnsupportedFormat, match=f"format {version}, this polylens reads 3"):
         Collection.open(old)
     assert marks(old) == (version, ["collection", "row", "vector"])
 

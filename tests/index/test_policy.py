@@ -116,7 +116,7 @@ def test_wasteful_outdated_and_many_segments_are_due():
     assert due(Policy("HNSW32"), view(segment(1_000, "Flat"))) == range(1)
     assert due(Policy(), view(segment(1_000, "HNSW32"))) is None
     assert due(Policy(), view(segment(policy.INDEX_ROWS, "Flat"))) == range(1)
-    sizes = [10**n for n in range(8, -1, -1)]
+    sizes = [3 * 4**n for n in range(8, -1, -1)]
     assert due(Policy("Flat"), view(*(segment(size, "Flat") for size in sizes))) == range(7, 9)
     assert due(Policy("Flat"), view(*(segment(size, "Flat") for size in sizes[1:]))) is None
 

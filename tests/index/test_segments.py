@@ -55,7 +55,7 @@ class Wanderer:
 
     def tidy(self):
         """One round of what the background thread does."""
-        self.collection._sealing.run(
+        self.collection.sealing.run(
             lambda view: policy.due(self.collection._policy, view), self.collection._policy
         )
 

@@ -1,7 +1,8 @@
 """python make.py NAME [OPTIONS AS JSON]: NAME.tar.gz, a small collection, and NAME.json, what it answers.
 
 To be run once for every format, by the polylens that introduced it. format_1 is by the last version that
-wrote format 1; format_2 has the options {"metric": "inner_product", "dtype": "float16"} and a sealed segment.
+wrote format 1; format_2 has the options {"metric": "inner_product", "dtype": "float16"} and a sealed segment;
+format_3 has these options too, and rows that are only in a segment.
 """
 
 import json
@@ -11,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from polylens import index
 from polylens.index import Collection, Range
 
 
@@ -26,6 +28,9 @@ def main() -> None:
             collection.upsert([f"id{n}" for n in range(30)], vectors, metadata)
             if hasattr(collection, "seal"):
                 collection.seal()
+            if hasattr(collection, "adopt"):
+                ids = [f"imported{n}" for n in range(12)]
+                collection.adopt(index.Bulk("part", ids, ['{"n": 24}'] * 12, -vectors[:12]))
             collection.upsert(["id3", "id4"], vectors[:2], [{"n": 103}, {"n": 104}])
             collection.delete(["id5", "id6"])
             answer = answers(collection, vectors[[1, 7]])

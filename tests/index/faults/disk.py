@@ -95,6 +95,11 @@ class Journal:
             self._link(other, (new, node))
             self._link(parent, (old, None))
 
+    def link(self, source: PurePath, target: PurePath) -> None:
+        """Gives a file a second name."""
+        (parent, old), (other, new) = self._place(source), self._place(target)
+        self._link(other, (new, self._folders[parent][old]))
+
     def unlink(self, path: PurePath) -> None:
         parent, name = self._place(path)
         if name in self._folders[parent]:

@@ -178,6 +178,10 @@ class FaultyFiles(Files):
         self.hub.call("rename", source, lambda: super(FaultyFiles, self)._rename(source, target),
                       lambda journal: journal.rename(source, target))  # fmt: skip
 
+    def _link(self, source: Path, target: Path) -> None:
+        self.hub.call("link", source, lambda: super(FaultyFiles, self)._link(source, target),
+                      lambda journal: journal.link(source, target))  # fmt: skip
+
     def unlink(self, path: Path) -> None:
         with reported(path):
             self.hub.call("unlink", path, lambda: super(FaultyFiles, self).unlink(path),

@@ -17,7 +17,7 @@ from polylens.index.files import Files
 
 from .faulty import FaultyFiles, KillAt
 from .forked import Forker, Say
-from .script import PRODUCERS, Session, State, check_products, expected, held, kind, states, write
+from .script import PRODUCERS, Session, State, change, check_products, expected, held, kind, states
 from .sweep import Swept, sweep
 
 THREADS = 2
@@ -60,12 +60,8 @@ def _write_on(say: Say, collection: Collection, thread: int, start: int, hasty: 
                 collection.seal()
             case "compact":
                 collection.compact()
-            case "upsert" | "delete":
-                ids, vectors = write(number, thread)
-                if vectors is None:
-                    collection.delete(ids)
-                else:
-                    collection.upsert(ids, vectors, [{"number": number}] * len(ids))
+            case "upsert" | "delete" | "import":
+                change(collection, number, thread)
         if not hasty:
             say("ack", thread, number)
 

@@ -39,7 +39,7 @@ def build(folder: Path, index: str, seed: int) -> State:
             if part == 0:
                 collection.seal()
         # The second one is too large a neighbour to be merged with the first.
-        collection._sealing.run(lambda view: range(1, 2), collection._policy)
+        collection.sealing.run(lambda view: range(1, 2), collection._policy)
         return held(collection)
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from polylens.index import Collection, restore
+from polylens.index import Bulk, Collection, restore
 from polylens.index.files import Files
 
 DIM = 8
 INDEX = "HNSW8"
+CHANGES = ("upsert", "delete", "import")  # the kinds of operations that change items
 PRODUCERS = ("snapshot", "restore")  # the kinds of operations that make something beside the collection
 IDS = 40  # per thread: few, so that most upserts replace
 Item = tuple[bytes, int]  # vector, number of the operation that wrote it (in the metadata)
@@ -47,15 +48,18 @@ def kind(number: int) -> str:
         return "snapshot"
     if number % 36 == 15:
         return "restore"
+    if number % 36 == 16:
+        return "import"
     if number % 24 == 23:
         return "reopen"
     return "delete" if number % 6 == 5 else "upsert"
 
 
 def write(number: int, thread: int = 0) -> tuple[list[str], NDArray[np.float32] | None]:
-    """The ids and unit vectors (N, D) that a write upserts, or the ids that it deletes and None."""
+    """The ids and unit vectors (N, D) that are upserted or imported, or the ids that are deleted and None."""
     generator = np.random.default_rng([thread, number])
     count = int(generator.choice([1, 2, 3, 20], p=[0.4, 0.3, 0.25, 0.05]))
+    count = 25 if kind(number) == "import" else count
     ids = [f"{thread}-{n}" for n in generator.permutation(IDS)[:count]]
     if kind(number) == "delete":
         return ids, None
@@ -68,7 +72,7 @@ def states(thread: int = 0) -> Iterator[State]:
     state: State = {}
     for number in itertools.count():
         yield dict(state)
-        if kind(number) not in ("upsert", "delete"):
+        if kind(number) not in CHANGES:
             continue
         ids, vectors = write(number, thread)
         for n, id in enumerate(ids):
@@ -85,6 +89,18 @@ def expected(number: int) -> State:
     """The items after `number` operations; not to be changed."""
     _states.extend(itertools.islice(_further, max(0, number + 1 - len(_states))))
     return _states[number]
+
+
+def change(collection: Collection, number: int, thread: int = 0) -> None:
+    """Carries out an operation that changes items."""
+    ids, vectors = write(number, thread)
+    if vectors is None:
+        collection.delete(ids)
+    elif kind(number) == "import":
+        texts = [f'{{"number": {number}}}'] * len(ids)
+        collection.adopt(Bulk(f"{thread}-{number}", ids, texts, vectors))
+    else:
+        collection.upsert(ids, vectors, [{"number": number}] * len(ids))
 
 
 class Session:
@@ -125,11 +141,7 @@ class Session:
                 self.close()
                 self.open()
             case _:
-                ids, vectors = write(number)
-                if vectors is None:
-                    self.collection.delete(ids)
-                else:
-                    self.collection.upsert(ids, vectors, [{"number": number}] * len(ids))
+                change(self.collection, number)
 
     @property
     def snapshot(self) -> Path:

@@ -14,6 +14,7 @@ from ..service.client import TARGET, connect
 from ..service.errors import BatchError
 from ..service.pictures import find_pictures
 from ..service.records import CollectionInfo
+from .collection_bulk import COMMANDS as BULK
 from .collection_folder import COMMANDS, inspect, is_folder
 from .collection_tune import tune
 
@@ -24,6 +25,8 @@ MOST_FAULTS = 20
 
 for _command in (tune, *COMMANDS):
     app.command()(_command)
+for _name, _bulk in BULK.items():
+    app.command(_name)(_bulk)
 
 Server = Annotated[str, typer.Option(help="Where the server answers.", envvar="POLYLENS_SERVER")]
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]

@@ -1,6 +1,6 @@
 """`polylens collection import | export | build`: whole folders of vectors in and out, on files, no server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -169,4 +169,4 @@ def _bar() -> Iterator[Progress]:
         yield bar
 
 
-COMMANDS = {"import": import_, "export": export, "build": build}
+COMMANDS: dict[str, Callable[..., None]] = {"import": import_, "export": export, "build": build}

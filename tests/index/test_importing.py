@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pyarrow
@@ -119,6 +121,38 @@ def test_pieces_are_cut_and_joined_and_a_broken_off_import_goes_on(out, target, 
     assert verify(path).findings == []
     monkeypatch.setattr(source, "PIECE_ROWS", 90)
     assert [piece.rows for piece in find(folder).pieces] == [80, 40]
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from polylens.index import Collection, source
+from polylens.index.importing import import_source
+source.PIECE_ROWS = 8
+quiet = lambda *_: None
+with Collection.create(sys.argv[2], dim=8, fingerprint="f", dtype="float16", exist_ok=True) as collection:
+    print("open", flush=True)
+    import_source(collection, source.find(Path(sys.argv[1])), progress=quiet, steps=quiet)
+"""
+
+
+def test_an_import_that_is_killed_again_and_again_comes_to_its_end(out, tmp_path):
+    folder, expected = out
+    command = [sys.executable, "-c", WORKER, str(folder), str(tmp_path / "k")]
+    counts = []
+    for delay in (0, 0.01, 0.03, 0.05, 0.02):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+            worker.stdout.readline()
+            time.sleep(delay)
+            worker.kill()
+        with Collection.open(tmp_path / "k", background=False) as collection:
+            assert {id: expected[id].tobytes() for id in held(collection)} == held(collection)
+            counts.append(collection.count())
+    assert counts == sorted(counts) and counts[0] < 120
+    subprocess.run(command, check=True, capture_output=True)
+    with Collection.open(tmp_path / "k", background=False) as collection:
+        assert held(collection) == {id: vector.tobytes() for id, vector in expected.items()}
+    assert verify(tmp_path / "k").findings == []
 
 
 def test_plain_arrays_get_their_names_and_rows_as_ids(tmp_path, unit, target):

@@ -179,7 +179,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     results, code = options.out / "results.jsonl", None if options.any_code else sources()
     done = recorded(results, code)
-    waiting = [Portion(name, n) for name in names for n in range(CAMPAIGNS[name][1])]
+    most = max(CAMPAIGNS[name][1] for name in names)  # of all campaigns in turn: each has some early
+    waiting = [Portion(name, n) for n in range(most) for name in names if n < CAMPAIGNS[name][1]]
     waiting = [portion for portion in waiting if portion not in done and not options.summary]
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.jobs, maxtasksperchild=1) as pool, results.open("a") as file:

@@ -75,7 +75,7 @@ def test(
 ) -> None:
     """Measure a checkpoint on the config's test set: mean IoU and accuracy, and those of each class.
 
-    polylens segment test tiny/linear_frozen runs/linear/iter_300.pth
+    polylens segment test tiny/linear_frozen runs/linear/iter_400.pth
     """
     options = Options(work_dir, extra(ctx, cfg_options), launcher=launcher.value)
     for name, value in run_test(load_config(config, options), checkpoint, out=out).items():
@@ -93,7 +93,7 @@ def predict(
 ) -> None:
     """Segment images: an overlay picture with a legend, a class map and the classes' shares.
 
-    polylens segment predict tiny/linear_frozen runs/linear/iter_300.pth data/drawn/images/validation
+    polylens segment predict tiny/linear_frozen runs/linear/iter_400.pth data/drawn/images/validation
     """
     loaded = load_config(config, Options(settings=cfg_options or ()))
     for found in run_predict(loaded, checkpoint, images, out, device=device):

@@ -20,14 +20,14 @@ GROUNDS = 4
 
 
 def draw(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image uint8 (H, W, 3) and its mask uint8 (H, W): two grounds, up to five shapes, some unlabelled."""
+    """An image uint8 (H, W, 3) and its mask uint8 (H, W): two grounds, up to three shapes, some unlabelled."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.2, 0.2) * width
     beyond = (columns - width / 2) * np.cos(angle) + (rows - height / 2) * np.sin(angle) > offset
     one, two = rng.choice(GROUNDS, size=2, replace=False)
     mask = np.where(beyond, one + 1, two + 1).astype(np.uint8)
     image = np.where(beyond[..., None], ground(rng, one, rows, columns), ground(rng, two, rows, columns))
-    for _ in range(rng.integers(2, 6)):
+    for _ in range(rng.integers(1, 4)):
         kind = int(rng.integers(GROUNDS, len(CLASSES)))
         inside = shape(rng, kind, rows, columns)
         image[inside] = colour(rng)
@@ -48,7 +48,7 @@ def ground(rng: np.random.Generator, kind: int, rows: np.ndarray, columns: np.nd
     first, second = colour(rng), colour(rng)
     if np.abs(first - second).max() < 70:
         second = 255 - first
-    period, angle = rng.uniform(8, 14), rng.uniform(0, np.pi)
+    period, angle = rng.uniform(12, 24), rng.uniform(0, np.pi)
     along = columns * np.cos(angle) + rows * np.sin(angle)
     across = -columns * np.sin(angle) + rows * np.cos(angle)
     if CLASSES[kind] == "stripes":
@@ -66,7 +66,7 @@ def ground(rng: np.random.Generator, kind: int, rows: np.ndarray, columns: np.nd
 def shape(rng: np.random.Generator, kind: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Which pixels a shape covers, bool (H, W)."""
     height, width = rows.shape
-    size = rng.uniform(0.14, 0.28) * min(height, width)
+    size = rng.uniform(0.25, 0.4) * min(height, width)
     y = rows - rng.uniform(size, height - size)
     x = columns - rng.uniform(size, width - size)
     turn, distance = rng.uniform(0, np.pi), np.hypot(x, y)
@@ -82,7 +82,7 @@ def shape(rng: np.random.Generator, kind: int, rows: np.ndarray, columns: np.nda
 
 
 def write(
-    folder: Path, *, training: int, validation: int, seed: int = 0, size: Sequence[int] = (168, 210)
+    folder: Path, *, training: int, validation: int, seed: int = 0, size: Sequence[int] = (112, 140)
 ) -> None:
     """Nothing; the folder then has images/ and annotations/, each with training/ and validation/."""
     rng = np.random.default_rng(seed)

@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS, RUNNERS
 from torch import nn
+from torch.distributed import init_process_group
 
 from ..backbone.checkpoint import open_weights
 from ..backbone.shapes_only import shapes_only
@@ -66,7 +69,10 @@ def train(config: Config, options: Options | None = None) -> Path:
     """The folder with checkpoints and log, after the training that the config describes."""
     options = options or Options()
     check_run(config, ("train", "val"))
+    connect_on_cpu(config)
     if options.amp:
+        if get_device() == "cpu":
+            raise BadRun("--amp needs an accelerator; on a CPU use model.backbone.precision=bfloat16")
         config.optim_wrapper.type = "AmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
     config.resume = options.resume
@@ -80,10 +86,20 @@ def test(config: Config, checkpoint: str | Path, *, out: Path | None = None) -> 
     model = check_run(config, ("test",))
     check_checkpoint(model, open_weights(checkpoint), str(checkpoint))
     config.load_from = str(checkpoint)
+    connect_on_cpu(config)
     if out is not None:
         config.test_evaluator = {**config.test_evaluator, "output_dir": str(out)}
     metrics: dict[str, float] = Runner.from_cfg(config).test()
     return metrics
+
+
+def connect_on_cpu(config: Config) -> None:
+    """Nothing; the processes that torchrun started on a machine without an accelerator are then connected.
+
+    mmengine does it by itself on GPUs, and on none of them for want of a GPU.
+    """
+    if config.get("launcher") == "pytorch" and get_device() == "cpu" and not is_distributed():
+        init_process_group("gloo")
 
 
 def check_run(config: Config, parts: Sequence[str]) -> nn.Module:
@@ -107,6 +123,8 @@ def model_without_weights(config: Config) -> nn.Module:
         backbone = getattr(model, "backbone", None)
         if isinstance(backbone, InternViTBackbone):
             check_sizes(backbone.native.patch_size, config)
+            backbone.vit.float()  # there is no autocast of shapes
+            backbone.precision = torch.float32
             model.eval()(torch.empty(1, 3, *[backbone.image_size] * 2, device="meta"))
     except Exception as error:
         raise BadRun(f"the config's model cannot be built: {type(error).__name__}: {error}") from error

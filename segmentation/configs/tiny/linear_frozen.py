@@ -1,7 +1,7 @@
 # mini's backbone, frozen, linear head. Nothing published; docs/segmentation.md has what it reached.
 _base_ = ["./upernet_frozen.py"]
 model = dict(
-    backbone=dict(taps=[3], pyramid=False),
+    backbone=dict(taps=[2], pyramid=False),
     decode_head=dict(
         _delete_=True,
         type="BNLinearHead",
@@ -14,3 +14,4 @@ model = dict(
     ),
     auxiliary_head=None,
 )
+optim_wrapper = dict(optimizer=dict(lr=5e-3, weight_decay=0.0))

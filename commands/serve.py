@@ -1,7 +1,9 @@
 """`polylens serve`: a model and its collections over gRPC and HTTP."""
 
+import importlib
 import inspect
-from dataclasses import MISSING, Field, fields
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -9,9 +11,11 @@ import typer
 import yaml
 
 from ..errors import InvalidInput
+from ..service.capabilities import Capabilities
 from ..service.engine import Engine
 from ..service.logs import begin
-from ..service.run import check, run
+from ..service.records import Encoder
+from ..service.run import check, plain, run
 from ..service.server import Server
 from ..service.settings import Settings
 
@@ -22,6 +26,8 @@ app = typer.Typer(add_completion=False)
 HELP = {
     "model": "mini, a folder, a hub id or open_clip:...",
     "head": "C, or G where the checkpoint has it.",
+    "segment": "A segmentation config, and with it --segment-checkpoint; see docs/segmentation.md.",
+    "segment_checkpoint": "What its training left.",
     "data": "Folder of the collections, made if absent, or milvus://host:port/name.",
     "host": "Address to listen on; others than loopback need TLS and tokens, or --insecure.",
     "port": "Port to listen on; 0 is any free one.",
@@ -72,6 +78,8 @@ def serve(**chosen: Any) -> None:
 
     polylens serve --http-port 8080 --pictures ~/Pictures
 
+    polylens serve --http-port 8080 --segment tiny/upernet_full --segment-checkpoint runs/full/iter_1000.pth
+
     polylens serve --config /etc/polylens.yaml --check
 
     polylens serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key --tokens tokens
@@ -81,9 +89,26 @@ def serve(**chosen: Any) -> None:
     settings = Settings(**chosen)
     begin(settings.log_format)
     if not checking:
-        run(settings, announce)
-    elif not check(settings, told):
+        run(settings, announce, able)
+    elif not check(settings, told, able):
         raise typer.Exit(1)
+
+
+def able(settings: Settings, encoders: Sequence[Encoder]) -> Capabilities:
+    """What the encoders can do, and with a segmentation model what it can."""
+    found = plain(settings, encoders)
+    if settings.segment is None:
+        return found
+    # Not at the top of the file: most servers do without mmsegmentation.
+    module = importlib.import_module("..segmentation.segmenter", __package__)
+    devices = settings.device.split(",")
+    return replace(
+        found,
+        segmenters=[
+            module.Segmenter.load(settings.segment, settings.segment_checkpoint, device=device.strip())
+            for device in devices
+        ],
+    )
 
 
 def announce(server: Server, engine: Engine) -> None:

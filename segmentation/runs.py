@@ -108,7 +108,6 @@ def check_run(config: Config, parts: Sequence[str]) -> nn.Module:
     missing = [key for key in needed if config.get(key) is None]
     if missing:
         raise BadRun(f"the config has no {', '.join(missing)}")
-    init_default_scope(config.get("default_scope", "mmseg"))
     model = model_without_weights(config)
     loaders = [config.get(f"{part}_dataloader") for part in parts]
     check_data(model, [dataset_of(loader) for loader in loaders if loader is not None])
@@ -117,6 +116,7 @@ def check_run(config: Config, parts: Sequence[str]) -> nn.Module:
 
 def model_without_weights(config: Config) -> nn.Module:
     """The segmentor with parameters on the meta device, after a pass of shapes through it when it is ours."""
+    init_default_scope(config.get("default_scope", "mmseg"))
     try:
         with shapes_only():
             model: nn.Module = MODELS.build(config.model)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from PIL import Image
+
 from .errors import NotOffered
 from .records import Vector
 
@@ -24,22 +26,42 @@ class Reader(Protocol):
     def match(self, pixels: Any, texts: Sequence[Sequence[Any]], /) -> Sequence[Vector]: ...
 
 
+class Segmenter(Protocol):
+    """Gives each pixel a class; `polylens.segmentation.segmenter.Segmenter` is one."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def palette(self) -> Sequence[Sequence[int]]: ...
+    def prepare(self, picture: Image.Image, /) -> Any: ...
+    def segment(self, prepared: Any, /) -> tuple[Image.Image, dict[str, float]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """`readers` has one for each encoder of the server, in their order, or none at all."""
+    """`readers` has one for each encoder of the server, in their order, or none; so has `segmenters`."""
 
     readers: Sequence[Reader] = ()
+    segmenters: Sequence[Segmenter] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """What callers may ask for, as `GetInfo` tells them."""
-        return ("caption", "match") if self.readers else ()
+        return (("caption", "match") if self.readers else ()) + (("segment",) if self.segmenters else ())
 
     def require_reader(self) -> Reader:
         """A reader, or `NotOffered`."""
         if not self.readers:
             raise NotOffered("the server's model does not read images and texts together; InternVL-G does")
         return self.readers[0]
+
+    def require_segmenter(self) -> Segmenter:
+        """A segmenter, or `NotOffered`."""
+        if not self.segmenters:
+            raise NotOffered("the server has no segmentation model; polylens serve --segment gives it one")
+        return self.segmenters[0]
 
 
 NONE = Capabilities()

@@ -19,7 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from . import calls, describe_calls
+from . import calls, describe_calls, segment_calls
 from .calls import Call
 from .errors import RemoteError
 from .identity import ANYONE, Identity
@@ -141,6 +141,7 @@ class Client:
     classify = _method(calls.classify)
     caption = _method(describe_calls.caption)
     match = _method(describe_calls.match)
+    segment = _method(segment_calls.segment)
     embed_texts = _method(calls.embed_texts)
     embed_images = _method(calls.embed_images)
     upsert = _method(calls.upsert)
@@ -235,6 +236,7 @@ class AsyncClient:
     classify = _async_method(calls.classify)
     caption = _async_method(describe_calls.caption)
     match = _async_method(describe_calls.match)
+    segment = _async_method(segment_calls.segment)
     embed_texts = _async_method(calls.embed_texts)
     embed_images = _async_method(calls.embed_images)
     upsert = _async_method(calls.upsert)

@@ -37,6 +37,7 @@ from .records import (
     Point,
     Query,
     SearchResult,
+    Segmented,
     ServerInfo,
     Sought,
     StoredPoint,
@@ -45,6 +46,7 @@ from .records import (
     Wording,
 )
 from .reranking import Reranker
+from .segmenting import Segmenting
 from .settings import Limits, Settings
 from .stopwatch import Stopwatch
 from .threads import Threads
@@ -80,14 +82,17 @@ class Engine:
         self._classifier = Classifier(self._embedder, float(encoder.logit_scale), self.limits)
         self.capabilities, self.originals = capabilities, Originals(self.settings.pictures)
         self._describer = Describer(self._embedder, capabilities, self.settings, self.limits, self.metrics)
+        self._segmenting = Segmenting(self._embedder, capabilities, self.settings, self.limits, self.metrics)
         self._reranker = Reranker(self._describer, self.originals, self._disk, self.limits)
 
     async def __aenter__(self) -> Self:
         await self._disk.run(self._store.open_all)
+        self._segmenting.start()
         self._embedder.start()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        await asyncio.to_thread(self._segmenting.close)
         await self._embedder.close()
         await self._disk.close()
         await asyncio.to_thread(self._store.close)
@@ -171,6 +176,10 @@ class Engine:
     async def match(self, images: Sequence[bytes], texts: Sequence[str]) -> Matched:
         """How probable each text is for each image; see describing.py."""
         return await self._describer.match(images, texts)
+
+    async def segment(self, images: Sequence[bytes]) -> Segmented:
+        """The classes of each image's pixels, in order, or its error; see segmenting.py."""
+        return await self._segmenting.segment(images)
 
     async def batch_search(
         self,

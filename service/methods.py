@@ -3,11 +3,19 @@
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from ..proto.polylens.v1 import classify_pb2, collection_pb2, describe_pb2, embed_pb2, info_pb2, search_pb2
+from ..proto.polylens.v1 import (
+    classify_pb2,
+    collection_pb2,
+    describe_pb2,
+    embed_pb2,
+    info_pb2,
+    search_pb2,
+    segment_pb2,
+)
 
 SERVICES: list[ServiceDescriptor] = [
     service
-    for module in (search_pb2, embed_pb2, classify_pb2, describe_pb2, collection_pb2, info_pb2)
+    for module in (search_pb2, embed_pb2, classify_pb2, describe_pb2, segment_pb2, collection_pb2, info_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 METHODS: dict[str, MethodDescriptor] = {
@@ -19,6 +27,7 @@ SECONDS = {
     "EmbedService": 30.0,
     "ClassifyService": 30.0,
     "DescribeService": 120.0,
+    "SegmentService": 120.0,
     "CollectionService": 60.0,
     "InfoService": 10.0,
 }
@@ -33,6 +42,7 @@ SCOPE = {
     "Caption": "read",
     "Match": "read",
     "Rerank": "read",
+    "Segment": "read",
     "GetInfo": "read",
     "GetCollection": "read",
     "ListCollections": "read",
@@ -55,6 +65,7 @@ SHARE = {
     "EmbedService": 0.75,
     "ClassifyService": 0.5,
     "DescribeService": 0.25,
+    "SegmentService": 0.25,
     "CollectionService": 0.5,
     "InfoService": 0.25,
 }

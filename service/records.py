@@ -277,6 +277,36 @@ class Matched:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassShare:
+    """How much of an image one class covers; `colour` is red * 65536 + green * 256 + blue."""
+
+    index: int
+    name: str
+    share: float
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """A PNG with palette whose values are classes, and the classes that occur, the largest first."""
+
+    class_map: bytes
+    width: int
+    height: int
+    shares: Sequence[ClassShare]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """A segmentation of each image, or None where `errors` has the image's error."""
+
+    segmentations: Sequence[Segmentation | None]
+    errors: Mapping[int, Exception]
+    fingerprint: str
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
 class Upserted:
     """How many points were stored; `errors` has the errors of the others."""
 

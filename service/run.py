@@ -37,9 +37,9 @@ def run(settings: Settings, announce: Callable[[Server, Engine], None], able: Ab
     asyncio.run(_run(settings, announce, able))
 
 
-def check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
+def check(settings: Settings, tell: Callable[[str, str], None], able: Able = plain) -> bool:
     """Whether a server with these settings would start; `tell` gets each part and its problem, if any."""
-    return asyncio.run(_check(settings, tell))
+    return asyncio.run(_check(settings, tell, able))
 
 
 async def _run(settings: Settings, announce: Callable[[Server, Engine], None], able: Able) -> None:
@@ -57,7 +57,7 @@ async def _run(settings: Settings, announce: Callable[[Server, Engine], None], a
         await _told_to_stop()
 
 
-async def _check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
+async def _check(settings: Settings, tell: Callable[[str, str], None], able: Able) -> bool:
     async def listen() -> None:
         await Server(settings).stop(0)
 
@@ -71,7 +71,8 @@ async def _check(settings: Settings, tell: Callable[[str, str], None]) -> bool:
             raise PolylensError("; ".join(problems))
 
     async def load_model() -> None:
-        await asyncio.to_thread(load_all, settings)
+        encoders = await asyncio.to_thread(load_all, settings)
+        await asyncio.to_thread(able, settings, encoders)
 
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "address, certificates, tokens": listen,

@@ -21,6 +21,8 @@ from ..proto.polylens.v1 import (
     info_pb2_grpc,
     search_pb2,
     search_pb2_grpc,
+    segment_pb2,
+    segment_pb2_grpc,
     types_pb2,
 )
 from . import converters as to
@@ -32,6 +34,7 @@ from .engine import Engine
 from .errors import Overloaded
 from .methods import SECONDS
 from .records import Embedded, Point, Upserted
+from .segment_converters import segmentations_to_proto
 from .status import faults
 from .stopwatch import Stopwatch
 
@@ -154,6 +157,20 @@ class DescribeServicer(_WithEngine, describe_pb2_grpc.DescribeServiceServicer):
             text=request.text,
         )
         return described.reranked_to_proto(result)
+
+
+class SegmentServicer(_WithEngine, segment_pb2_grpc.SegmentServiceServicer):
+    async def Segment(
+        self, request: segment_pb2.SegmentRequest, context: Context
+    ) -> segment_pb2.SegmentResponse:
+        found = await self._engine.segment(request.images)
+        _raise_if_all_failed(found.errors, len(request.images))
+        return segment_pb2.SegmentResponse(
+            segmentations=segmentations_to_proto(found.segmentations),
+            errors=to.faults_to_proto(faults(found.errors)),
+            model_fingerprint=found.fingerprint,
+            timings=to.timings_to_proto(found.timings),
+        )
 
 
 class CollectionServicer(_WithEngine, collection_pb2_grpc.CollectionServiceServicer):
@@ -302,6 +319,7 @@ def add_to_server(engine: Engine, server: grpc.aio.Server) -> None:
     embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(engine), server)
     classify_pb2_grpc.add_ClassifyServiceServicer_to_server(ClassifyServicer(engine), server)
     describe_pb2_grpc.add_DescribeServiceServicer_to_server(DescribeServicer(engine), server)
+    segment_pb2_grpc.add_SegmentServiceServicer_to_server(SegmentServicer(engine), server)
     collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(engine), server)
     info_pb2_grpc.add_InfoServiceServicer_to_server(InfoServicer(engine), server)
 

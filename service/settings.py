@@ -43,6 +43,8 @@ class Settings:
 
     model: str = "mini"
     head: str = "C"
+    segment: str | None = None
+    segment_checkpoint: Path | None = None
     data: str = "polylens-data"
     host: str = "127.0.0.1"
     port: int = 51000
@@ -84,6 +86,8 @@ class Settings:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not at least {least}")
         if self.log_format not in ("text", "json"):
             raise InvalidInput(f"log_format is {self.log_format!r}, not 'text' or 'json'")
+        if (self.segment is None) != (self.segment_checkpoint is None):
+            raise InvalidInput("segment (a config) and segment_checkpoint are needed together")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidInput("tls_cert and tls_key are needed together")
         if self.tls_client_ca is not None and self.tls_cert is None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine import Engine
 from ..originals import Originals
-from . import describing, embeddings, searching
+from . import describing, embeddings, searching, segmenting
 from .bodies import Body
 from .door import Door, Endpoint
 from .gallery import Gallery
@@ -94,6 +94,9 @@ def guarded(parts: Parts) -> list[tuple[str, str, Endpoint]]:
     async def match(body: Body) -> Response:
         return await describing.match(body, engine)
 
+    async def segment(body: Body) -> Response:
+        return await segmenting.segment(body, engine)
+
     async def collections(request: Request) -> Response:
         return await searching.collections(engine)
 
@@ -106,6 +109,7 @@ def guarded(parts: Parts) -> list[tuple[str, str, Endpoint]]:
         ("POST", "/v1/classify", door.told("Classify", classify)),
         ("POST", "/v1/captions", door.told("Caption", caption)),
         ("POST", "/v1/match", door.told("Match", match)),
+        ("POST", "/v1/segment", door.told("Segment", segment)),
         ("POST", "/v1/rerank", door.told("Rerank", rerank)),
         ("GET", "/v1/collections", door.asked("ListCollections", collections)),
         ("GET", "/v1/models", door.asked("GetInfo", models)),

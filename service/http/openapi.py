@@ -44,6 +44,7 @@ def document(limits: Limits) -> dict[str, Any]:
             "/v1/classify": {"post": _classify(limits)},
             "/v1/captions": {"post": _captions(limits)},
             "/v1/match": {"post": _match(limits)},
+            "/v1/segment": {"post": _segment(limits)},
             "/v1/rerank": {"post": _rerank(limits)},
             "/v1/collections": {"get": _plain("All collections: name, dim, fingerprint, count, problem.")},
             "/v1/models": {"get": _plain("The model, as OpenAI's clients list it.")},
@@ -155,6 +156,16 @@ def _match(limits: Limits) -> dict[str, Any]:
             "texts": {"type": "array", "items": {"type": "string"}},
         },
         {"A picture": {"images": [PIXEL], "texts": ["a sleeping cat", "两只猫"]}},
+    )
+
+
+def _segment(limits: Limits) -> dict[str, Any]:
+    return _posted(
+        "A map of the classes of each picture, a PNG as data:image/png;base64,… whose palette has the "
+        "colours, and the share of each class, the largest first. Needs a segmentation model: polylens serve "
+        "--segment.",
+        {"images": {"type": "array", "items": QUERY["image"], "maxItems": limits.max_items}},
+        {"A picture": {"images": [PIXEL]}},
     )
 
 

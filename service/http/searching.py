@@ -95,7 +95,9 @@ async def collections(engine: Engine) -> Response:
 
 async def models(engine: Engine) -> Response:
     """The one model, as OpenAI's clients list them."""
-    model = {"id": public_name(engine.encoder.name), "object": "model", "created": 0, "owned_by": "polylens"}
+    about = {"object": "model", "created": 0, "owned_by": "polylens"}
+    capabilities = list(engine.capabilities.names)
+    model = {"id": public_name(engine.encoder.name), **about, "capabilities": capabilities}
     return await reply({"object": "list", "data": [model]})
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from mmengine.registry import init_default_scope
 from polylens.segmentation.runs import SHIPPED, load_config, model_without_weights, shipped_configs
 
 # ADE20K, mIoU of InternViT-6B-224px: InternVL (Chen et al., 2023), table 8 and its appendix.
@@ -80,7 +79,6 @@ def check_taps(model: Any, recipe: str, layers: int) -> None:
 @pytest.mark.parametrize("recipe", ["linear_frozen", "upernet_full"])
 def test_the_full_sized_models_fit_together(folder: str, recipe: str) -> None:
     """On the meta device: every layer and head at the size of the published models, without their memory."""
-    init_default_scope("mmseg")
     model = model_without_weights(load_config(f"{folder}/{recipe}"))
     billions = sum(parameter.numel() for parameter in model.backbone.vit.parameters()) / 1e9
     assert billions == pytest.approx({48: 5.9, 45: 5.54, 24: 0.304}[FOLDERS[folder]], rel=0.02)

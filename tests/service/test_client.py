@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from polylens.errors import InvalidInput
 from polylens.proto.polylens.v1 import collection_pb2, info_pb2
-from polylens.service import calls, chunks, describe_calls
+from polylens.service import calls, chunks, describe_calls, segment_calls
 from polylens.service import client as client_module
 from polylens.service.client import AsyncClient, Client
 from polylens.service.errors import BatchError, RemoteError
@@ -23,7 +23,7 @@ from polylens.service.methods import METHODS, only_reads, path
 
 CALLS = {
     name: value
-    for module in (calls, describe_calls)
+    for module in (calls, describe_calls, segment_calls)
     for name, value in vars(module).items()
     if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
 }
@@ -39,7 +39,7 @@ def client(running: Any) -> Iterator[Client]:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_a_client_has_exactly_the_functions_of_calls(kind: type) -> None:
     methods = {name for name in vars(kind) if not name.startswith("_")} - {"run", "close"}
-    assert methods == CALLS.keys() and len(methods) == 20
+    assert methods == CALLS.keys() and len(methods) == 21
     for name, function in CALLS.items():
         method = getattr(kind, name)
         assert inspect.signature(method) == inspect.signature(function)

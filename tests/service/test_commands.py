@@ -140,7 +140,7 @@ def test_every_setting_is_a_flag_and_a_variable(monkeypatch: pytest.MonkeyPatch)
         assert option.envvar == f"POLYLENS_{name.upper()}"
         assert option.opts == [f"--{name.replace('_', '-')}"]
     given: list[Settings] = []
-    monkeypatch.setattr("polylens.commands.serve.run", lambda settings, announce: given.append(settings))
+    monkeypatch.setattr("polylens.commands.serve.run", lambda settings, *_: given.append(settings))
     done(
         "serve",
         "--port",

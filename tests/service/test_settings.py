@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that servers would run with."""
     found: list[Settings] = []
-    monkeypatch.setattr(command, "run", lambda settings, announce: found.append(settings))
+    monkeypatch.setattr(command, "run", lambda settings, *_: found.append(settings))
     monkeypatch.setattr(command, "begin", lambda style: None)
     return found
 

@@ -31,10 +31,16 @@ async function answer(path, options) {
 
 export const collections = async () => (await (await answer("/v1/collections", {})).json()).collections;
 
-export async function search(body, signal) {
+export const models = async () => (await (await answer("/v1/models", {})).json()).data;
+
+async function posted(path, body, signal) {
   const told = { "content-type": "application/json" };
-  return (await answer("/v1/search", { method: "POST", headers: told, body: JSON.stringify(body), signal })).json();
+  return (await answer(path, { method: "POST", headers: told, body: JSON.stringify(body), signal })).json();
 }
+
+export const search = (body, signal) => posted("/v1/search", body, signal);
+
+export const segment = async (image) => (await posted("/v1/segment", { images: [image] })).segmentations[0];
 
 // The address of a picture for an <img>, which cannot send a token by itself.
 export async function picture(path) {

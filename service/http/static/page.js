@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { addCondition, condition, learnFields, restore } from "./filters.js";
 import { pictureIn, readPicture } from "./picture.js";
 import { show } from "./results.js";
+import { showClasses } from "./segment.js";
 
 const $ = (id) => document.getElementById(id);
 const text = $("text");
@@ -109,6 +110,11 @@ async function loadCollections(chosen) {
   if (!first) $("status").textContent = "There is no collection to search yet.";
 }
 
+async function offerClasses() {
+  const [model] = await api.models();
+  $("segment").hidden = !model.capabilities.includes("segment");
+}
+
 async function start() {
   const given = new URLSearchParams(location.search);
   text.value = given.get("q") ?? "";
@@ -116,6 +122,7 @@ async function start() {
   if (given.get("k")) $("k").value = given.get("k");
   try {
     restore(JSON.parse(given.get("f") ?? "null"));
+    await offerClasses();
     await loadCollections(given.get("c"));
     await run({ remember: false });
   } catch (error) {
@@ -137,6 +144,17 @@ $("detach").addEventListener("click", () => {
   attach(null);
   text.focus();
   run();
+});
+$("segment").addEventListener("click", async () => {
+  $("problem").hidden = true;
+  $("segment").disabled = true;
+  try {
+    showClasses(image, await api.segment(image));
+  } catch (error) {
+    refused(error);
+  } finally {
+    $("segment").disabled = false;
+  }
 });
 $("weight").addEventListener("input", () => ($("weight-shown").textContent = Number($("weight").value).toFixed(1)));
 for (const id of ["weight", "collection", "k", "conditions"]) $(id).addEventListener("change", () => run());

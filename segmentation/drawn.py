@@ -20,7 +20,7 @@ GROUNDS = 4
 
 
 def draw(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image uint8 (H, W, 3) and its mask uint8 (H, W): two grounds, up to three shapes, some unlabelled."""
+    """An image uint8 (H, W, 3) and its mask uint8 (H, W): two grounds, up to three shapes, an empty rim."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.2, 0.2) * width
     beyond = (columns - width / 2) * np.cos(angle) + (rows - height / 2) * np.sin(angle) > offset

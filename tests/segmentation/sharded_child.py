@@ -1,13 +1,13 @@
-"""One of two processes that train upernet_full_fsdp, scaled down, on a CPU: python sharded_child.py DATA WORK WEIGHTS.
+"""One of two processes that train upernet_full_fsdp, scaled down, on a CPU. Arguments: DATA WORK WEIGHTS.
 
 Prints how FSDP cut the model, and how much of it this process holds.
 """
 
 import sys
 
+from mmengine.registry import RUNNERS
 from polylens.segmentation import InternViTBackbone
 from polylens.segmentation.runs import Options, connect_on_cpu, load_config
-from mmengine.registry import RUNNERS
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 SIZE = {

@@ -74,9 +74,7 @@ def test_control_a_checkpoint_that_lacks_a_name_is_refused(
 @pytest.fixture
 def one_process(tmp_path: Path) -> Iterator[None]:
     """A process group of one, which mmcv's own SyncBN asks for."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
 

@@ -74,7 +74,8 @@ def test_mmsegs_own_train_script_runs_our_config(
     """The config alone brings the plug-in: its custom_imports."""
     config("linear_frozen").dump(tmp_path / "mine.py")
     script = ZOO / "tools" / "train.py"
-    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "mine.py"), "--work-dir", str(tmp_path / "w")])
+    words = [script, tmp_path / "mine.py", "--work-dir", tmp_path / "w"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     monkeypatch.setenv("LOCAL_RANK", "0")
     runpy.run_path(str(script), run_name="__main__")
     assert "decode_head.conv_seg.weight" in weights_of(tmp_path / "w", 2)

@@ -78,7 +78,7 @@ def serve(**chosen: Any) -> None:
 
     polylens serve --http-port 8080 --pictures ~/Pictures
 
-    polylens serve --http-port 8080 --segment tiny/upernet_full --segment-checkpoint runs/full/iter_1000.pth
+    polylens serve --http-port 8080 --segment tiny/upernet_full --segment-checkpoint runs/full/iter_400.pth
 
     polylens serve --config /etc/polylens.yaml --check
 

@@ -15,9 +15,3 @@ model = dict(
     auxiliary_head=None,
 )
 optim_wrapper = dict(optimizer=dict(lr=5e-3, weight_decay=0.0))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=30),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=400),
-]
-train_cfg = dict(max_iters=400)
-default_hooks = dict(checkpoint=dict(interval=200))

@@ -73,10 +73,10 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=30),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=1000),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=400),
 ]
-train_cfg = dict(max_iters=1000, val_interval=250)
+train_cfg = dict(max_iters=400, val_interval=200)
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=250), visualization=dict(draw=False)
+    logger=dict(interval=20), checkpoint=dict(interval=200), visualization=dict(draw=False)
 )
 env_cfg = dict(dist_cfg=dict(backend="gloo"))

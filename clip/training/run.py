@@ -36,6 +36,7 @@ from .data import load_pairs
 from .learner import Learner, make_optimizers, rate_share
 from .pooling import start_pooling
 from .positions import place_positions
+from .proxies import start_proxies
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
@@ -64,6 +65,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
         start_pooling(learner, maker)
         if world.leads:
             save_checkpoint(out, 0, learner, optimizers, config)
+    elif checkpoint is None and config.proxies and Path(config.model).is_dir():
+        start_proxies(learner, pairs, tokenizer, config, quiet=not world.leads)
     out.mkdir(parents=True, exist_ok=True)
     Loop(config, out, world, learner, optimizers, device).run(maker, start)
     if world.leads:

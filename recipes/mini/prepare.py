@@ -105,6 +105,8 @@ def texts_of(
     """
     if is_toned(group):
         return [name]
+    if ": " in name:  # "flag: Kenya", "keycap: 7": people ask for Kenya
+        keywords = [*keywords, name.split(": ", 1)[1]]
     words = [w for w in dict.fromkeys(keywords) if w != name]
     together = [
         " ".join(random_.sample(words, min(len(words), random_.choice((2, 3)))))

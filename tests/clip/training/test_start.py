@@ -13,6 +13,7 @@ from polylens.clip.training.learner import Learner, encode_texts, make_optimizer
 from polylens.clip.training.muon import Muon, orthogonal
 from polylens.clip.training.pooling import ridge
 from polylens.clip.training.positions import waves
+from polylens.clip.training.proxies import start_proxies
 from polylens.clip.training.run import make_model
 
 
@@ -118,3 +119,21 @@ def test_muon_takes_the_matrices_of_the_vision_layers_alone(training_files: Path
     assert all(names[id(p)].startswith("model.vision_model.encoder.layers") for p in taken)
     rest = [p for group in adamw.param_groups for p in group["params"]]
     assert len(taken) + len(rest) == len(names) and not {id(p) for p in taken} & {id(p) for p in rest}
+
+
+def test_proxies_of_a_trained_model_start_at_its_names(training_files: Path) -> None:
+    subject, config = learner(training_files)
+    pairs = load_pairs(config.pairs, None)
+    tokenizer = Tokenizer.from_pretrained(training_files)
+    ids = torch.as_tensor(tokenizer(list(pairs.group_names), pad_to_max=False))
+
+    def right() -> int:
+        assert subject.proxies is not None
+        with torch.no_grad():
+            vectors = F.normalize(encode_texts(subject.model, ids), dim=1)
+            found = (vectors @ F.normalize(subject.proxies, dim=1).T).argmax(1)
+        return int((found == torch.arange(8)).sum())
+
+    assert right() < 6  # the control: random proxies
+    start_proxies(subject, pairs, tokenizer, config, quiet=True)
+    assert right() == 8

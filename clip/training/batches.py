@@ -70,7 +70,9 @@ class BatchMaker:
         count = (self.config.text_batch_size or self.config.batch_size) // (
             self.config.accumulate * self.world
         )
-        text_groups = np.resize(groups, count)  # the first rows' groups, or all of them over again
+        # Texts beyond the pictures' own are of other groups: negatives, and work for the proxies.
+        others = random.integers(len(self.pairs.group_names), size=max(0, count - len(groups)))
+        text_groups = np.concatenate([groups[:count], others])
         texts = [self.pairs.texts.draw(g, random, self.config.name_share, languages) for g in text_groups]
         ids = self.tokenizer(texts, max_length=self.config.max_text_tokens, pad_to_max=False)
         pixels = torch.stack([decode(self.pairs.read(int(row)), size, random) for row in rows])

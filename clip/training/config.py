@@ -20,7 +20,7 @@ class TrainConfig:
     # Length
     steps: int
     batch_size: int  # images in one optimiser step
-    text_batch_size: int | None = None  # texts in one optimiser step; None: one for each image
+    text_batch_size: int | None = None  # texts in a step, those beyond the images of any group; None: as many
     accumulate: int = 1  # micro-batches in one optimiser step; each is contrasted within itself
     # Optimiser: AdamW (Loshchilov & Hutter, ICLR 2019), linear warm-up, then a cosine to zero
     learning_rate: float = 1e-3

@@ -6,6 +6,7 @@ Random proxies would pull a trained text tower apart before they had learned whe
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from rich.console import Console
 from rich.progress import track
 
@@ -27,9 +28,10 @@ def start_proxies(
     if learner.proxies is None:
         raise InvalidInput("the head start needs proxies; set proxies above 0")
     random = np.random.default_rng((config.seed, 3))
-    chunks = list(torch.arange(len(pairs.group_names)).split(GROUPS))
+    chunks = torch.split(torch.arange(len(pairs.group_names)), GROUPS)
     for chunk in track(chunks, description="proxies", console=Console(stderr=True), disable=quiet):
         texts = [pairs.texts.draw(int(g), random, 1.0, None) for g in chunk for _ in range(DRAWS)]
         ids = tokenizer(texts, max_length=config.max_text_tokens, pad_to_max=False)
         vectors_ND = F.normalize(encode_texts(learner.model, ids.to(learner.proxies.device)), dim=1)
-        learner.proxies[chunk] = F.normalize(vectors_ND.unflatten(0, (-1, DRAWS)).mean(1), dim=1)
+        mean_GD = rearrange(vectors_ND, "(g n) d -> g n d", n=DRAWS).mean(1)
+        learner.proxies[chunk] = F.normalize(mean_GD, dim=1)

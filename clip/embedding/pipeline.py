@@ -5,6 +5,7 @@ the samples between them, whatever the size of a unit.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ...errors import PolylensError
@@ -35,9 +36,12 @@ Prepare = Callable[[Sample | Reject], Prepared | Reject]
 
 
 def staged(
-    plan: Plan, numbers: Iterable[int], prepare: Prepare, *, workers: int, pin: bool
+    plan: Plan, numbers: Iterable[int], prepare: Prepare, claims: ExitStack, *, workers: int, pin: bool
 ) -> Generator[Begin | Batch | End]:
-    """Begin, batches and End of each unit that is neither done nor another's, one unit after the other."""
+    """Begin, batches and End of each unit that is neither done nor another's, one unit after the other.
+
+    `claims` gives back what was claimed and never got to the caller.
+    """
 
     def step(one: Begin | End | Sample | Reject) -> Begin | End | Prepared | Reject:
         if isinstance(one, Begin | End):
@@ -48,17 +52,23 @@ def staged(
             return End(error)
 
     incoming = ahead(
-        step, read_units(plan, numbers), workers=workers, most=max(plan.settings.batch_size, 2 * workers)
+        step,
+        read_units(plan, numbers, claims),
+        workers=workers,
+        most=max(plan.settings.batch_size, 2 * workers),
     )
     return buffered(_batched(incoming, plan, pin=pin), 1)
 
 
-def read_units(plan: Plan, numbers: Iterable[int]) -> Iterator[Begin | Sample | Reject | End]:
+def read_units(
+    plan: Plan, numbers: Iterable[int], claims: ExitStack
+) -> Iterator[Begin | Sample | Reject | End]:
     """The samples of the units, between Begin and End."""
     for number in numbers:
         release = claim(plan.out, number)
         if release is None:
             continue
+        claims.callback(release)
         if Shard(plan.out, number, len(plan)).done():
             release()
             continue

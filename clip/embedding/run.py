@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ...backbone.world import World
+from ...errors import InvalidInput
 from ..decoding.pool import Decoders
 from ..encoder import Encoder
-from .encode import Batch, encode
+from ..reader import PROMPT, reader_of
+from .encode import Batch, Describe, Rows, encode
 from .errors import Incomplete
 from .manifest import finish
 from .pipeline import Begin, End, staged
@@ -20,8 +24,11 @@ from .settings import Settings
 from .shards import Shard, ShardWriter
 
 ATTEMPTS = 3  # of a unit whose source fails, as a network does
+PAUSE = 0.5  # seconds before the second, twice that before the third
+BEAMS, LEAST, MOST = 5, 8, 30  # of captions: beams, and tokens, as in InternVL's evaluation
 ALONE = World(0, 1, 0)
 
+Model = Callable[[Iterator[Batch]], Iterator[Rows]]
 Report = Callable[[int, int, int], object]  # so many samples more, of these refused, and units complete
 
 
@@ -51,6 +58,8 @@ def run_job(
     This process does its own units, then what it finds undone of the others'. With 0 workers pictures are
     decoded in threads. `Incomplete` if units failed, however often they were tried.
     """
+    describe = describer(encoder) if plan.settings.captions else None
+    model = partial(encode, encoder, settings=plan.settings, describe=describe)
     own, others = mine(range(len(plan)), world.rank, world.size)
     decoders = Decoders(workers, encoder.recipe) if workers and plan.settings.images else None
     decode = decode_there(encoder, decoders.prepare) if decoders else decode_here(encoder)
@@ -58,10 +67,15 @@ def run_job(
     failed: dict[int, Exception] = {}
     with closing(decoders) if decoders else nullcontext():
         numbers = [*own, *reversed(others)]
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            time.sleep(PAUSE * attempt)
             pin = encoder.device.type == "cuda"
-            with closing(staged(plan, numbers, step, workers=workers or encoder.workers, pin=pin)) as stream:
-                failed = dict(_units(plan, encoder, stream, report))
+            threads = workers or encoder.workers
+            with (
+                ExitStack() as claims,
+                closing(staged(plan, numbers, step, claims, workers=threads, pin=pin)) as stream,
+            ):
+                failed = dict(_units(plan, model, stream, report))
             if not failed:
                 break
             numbers = list(failed)
@@ -71,14 +85,29 @@ def run_job(
     return finish(plan)
 
 
+def describer(encoder: Encoder) -> Describe:
+    """A sentence about each picture of a batch; `InvalidInput` unless the model is an InternVL-G."""
+    reader = reader_of(encoder)
+    if reader is None:
+        raise InvalidInput(f"{encoder.name} makes no captions: that takes an InternVL-G (--head G)")
+
+    def describe(pixels_BCHW: Tensor) -> list[str]:
+        prompts = [PROMPT] * len(pixels_BCHW)
+        return reader.caption(list(pixels_BCHW.numpy()), prompts, beams=BEAMS, least=LEAST, most=MOST)
+
+    return describe
+
+
 def _units(
-    plan: Plan, encoder: Encoder, stream: Iterator[Begin | Batch | End], report: Report
+    plan: Plan, model: Model, stream: Iterator[Begin | Batch | End], report: Report
 ) -> Iterator[tuple[int, Exception]]:
     """The numbers of the units that failed, with their errors; the others are done."""
     for one in stream:
         if isinstance(one, Begin):
             try:
-                error = _unit(plan, encoder, one, stream, report)
+                error = _unit(plan, model, one, stream, report)
+            except OSError as raised:  # of reading it would have come with the stream
+                raise Incomplete(f"{plan.out} cannot be written: {raised.strerror or raised}") from raised
             finally:
                 one.release()
             if error:
@@ -86,13 +115,13 @@ def _units(
 
 
 def _unit(
-    plan: Plan, encoder: Encoder, begin: Begin, stream: Iterator[Begin | Batch | End], report: Report
+    plan: Plan, model: Model, begin: Begin, stream: Iterator[Begin | Batch | End], report: Report
 ) -> Exception | None:
     """None when the unit is committed, else what was wrong with its source."""
     shard = Shard(plan.out, begin.unit.number, len(plan))
     watch = Watch(stream)
-    with ShardWriter(shard, plan.settings, encoder.dim) as writer:
-        for rows in encode(encoder, watch.batches(), plan.settings):
+    with ShardWriter(shard, plan.settings, plan.about["model"]["dim"]) as writer:
+        for rows in model(watch.batches()):
             writer.add(rows)
             report(len(rows.rows) + len(rows.rejects), len(rows.rejects), 0)
         if watch.error:

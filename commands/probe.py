@@ -12,11 +12,12 @@ from ..backbone.probe.evaluate import evaluate as evaluate_set
 from ..backbone.probe.evaluate import evaluate_published, write_reports
 from ..backbone.probe.frozen import freeze
 from ..backbone.probe.layouts import LAYOUTS
-from ..backbone.probe.probe import Classifier, Probe, read_about
+from ..backbone.probe.probe import Probe
 from ..backbone.probe.published import adopt_head, load_head, read_classes, save_head
 from ..backbone.probe.report import table_of
 from ..backbone.probe.run import prepare, stored_features, train_probe
 from ..clip.load import MINI
+from .probe_opening import open_probe, path_of
 
 __all__ = ["app"]
 
@@ -144,7 +145,7 @@ def predict(
 
     polylens probe predict runs/photos/probe.safetensors cat.jpg dog.jpg --top 3
     """
-    for image, ranking in zip(images, opened(file, model).predict(images), strict=True):
+    for image, ranking in zip(images, open_probe(file, model).predict(images), strict=True):
         if as_json:
             typer.echo(json.dumps({"image": str(image), "classes": dict(ranking[:top])}))
         else:
@@ -173,7 +174,7 @@ def evaluate(
 
     polylens probe evaluate runs/in1k/probe.safetensors imagenet/ --layout published
     """
-    classifier = opened(file, model)
+    classifier = open_probe(file, model)
     if layout == "published":
         meters = evaluate_published(classifier, data)
     else:
@@ -271,16 +272,6 @@ def settings_of(config: str, model: str | None, **overrides: Any) -> tuple[Probe
     if found.model != "mini":
         return found, found.model
     return ProbeConfig.from_toml(config, **{**overrides, "model": str(MINI)}), "mini"
-
-
-def path_of(model: str) -> str:
-    """What the backbone is loaded from."""
-    return str(MINI) if model == "mini" else model
-
-
-def opened(file: Path, model: str | None) -> Classifier:
-    """The classifier of a probe's file."""
-    return Classifier.open(file, path_of(model or read_about(file).model))
 
 
 def compared(

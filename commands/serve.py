@@ -18,6 +18,7 @@ from ..service.records import Encoder
 from ..service.run import check, plain, run
 from ..service.server import Server
 from ..service.settings import Settings
+from .probe_opening import open_probes
 
 __all__ = ["app"]
 
@@ -33,6 +34,7 @@ HELP = {
     "port": "Port to listen on; 0 is any free one.",
     "http_port": "Port for HTTP and the page; 0 is any free one.",
     "pictures": "Folder whose pictures the page may show.",
+    "probe": "A trained probe, NAME=FILE or FILE; several times. See docs/probe.md.",
     "insecure": "Let other machines in, unencrypted and unchecked.",
     "tls_cert": "Certificate chain (PEM); read anew when it changes.",
     "tls_key": "Its key (PEM).",
@@ -80,6 +82,8 @@ def serve(**chosen: Any) -> None:
 
     polylens serve --http-port 8080 --segment tiny/upernet_full --segment-checkpoint runs/full/iter_400.pth
 
+    polylens serve --probe animals=runs/animals/probe.safetensors
+
     polylens serve --config /etc/polylens.yaml --check
 
     polylens serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key --tokens tokens
@@ -95,17 +99,18 @@ def serve(**chosen: Any) -> None:
 
 
 def able(settings: Settings, encoders: Sequence[Encoder]) -> Capabilities:
-    """What the encoders can do, and with a segmentation model what it can."""
-    found = plain(settings, encoders)
+    """What the encoders can do, and the probes and the segmentation model of the settings on their devices."""
+    devices = [device.strip() for device in settings.device.split(",")]
+    probes = open_probes(settings.probe, devices, settings.dtype)
+    found = replace(plain(settings, encoders), labellers=probes)
     if settings.segment is None:
         return found
     # Not at the top of the file: most servers do without mmsegmentation.
     module = importlib.import_module("..segmentation.segmenter", __package__)
-    devices = settings.device.split(",")
     return replace(
         found,
         segmenters=[
-            module.Segmenter.load(settings.segment, settings.segment_checkpoint, device=device.strip())
+            module.Segmenter.load(settings.segment, settings.segment_checkpoint, device=device)
             for device in devices
         ],
     )

@@ -151,16 +151,22 @@ def batch_search(
 
 
 def classify(
-    images: Sequence[Picture], labels: Sequence[str], *, templates: Sequence[str] = (), top: int = 0
+    images: Sequence[Picture],
+    labels: Sequence[str] = (),
+    *,
+    templates: Sequence[str] = (),
+    top: int = 0,
+    probe: str = "",
 ) -> Call[list[list[LabelScore]]]:
     """The `top` labels of each image (all if 0) with their probabilities, best first.
 
-    Labels may be of any language. A template is a sentence with {} where the label goes. Raises `BatchError`
-    if some image could not be classified.
+    Labels may be of any language. A template is a sentence with {} where the label goes. The name of a
+    `probe` that the server has stands instead of both. Raises `BatchError` if some image could not be
+    classified.
     """
     book = Book(len(images))
     requests = (
-        classify_pb2.ClassifyRequest(images=chunk, labels=labels, templates=templates, top=top)
+        classify_pb2.ClassifyRequest(images=chunk, labels=labels, templates=templates, top=top, probe=probe)
         for chunk in book.chunks(book.pictures(images))
     )
     return Call(

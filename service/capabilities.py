@@ -5,12 +5,13 @@ asks it, and nobody here imports those folders. A new capability is a Protocol, 
 batches run on the encoders' devices through `Embedder.join`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from PIL import Image
 
+from ..clip.recipe import Preprocess
 from .errors import NotOffered
 from .records import Vector
 
@@ -39,17 +40,31 @@ class Segmenter(Protocol):
     def segment(self, prepared: Any, /) -> tuple[Image.Image, dict[str, float]]: ...
 
 
+class Labeller(Protocol):
+    """Knows the classes it was trained on; `polylens.backbone.probe.Classifier` is one."""
+
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def preprocess(self) -> Preprocess: ...
+    def prepare_image(self, image: bytes, /) -> Any: ...
+    def logits_of(self, pixels: Sequence[Any], /) -> Vector: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """`readers` has one for each encoder of the server, in their order, or none; so has `segmenters`."""
+    """`readers` has one for each encoder of the server, in their order, or none; so has `segmenters`, and so
+    has each of the `labellers`, which have names."""
 
     readers: Sequence[Reader] = ()
     segmenters: Sequence[Segmenter] = ()
+    labellers: Mapping[str, Sequence[Labeller]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What callers may ask for, as `GetInfo` tells them."""
-        return (("caption", "match") if self.readers else ()) + (("segment",) if self.segmenters else ())
+        able = (("caption", "match") if self.readers else ()) + (("segment",) if self.segmenters else ())
+        return (*able, *(f"probe:{name}" for name in self.labellers))
 
     def require_reader(self) -> Reader:
         """A reader, or `NotOffered`."""

@@ -79,8 +79,15 @@ class Classifier:
 
 def ranked(labels: Sequence[str], cosines_C: Vector, scale: float, top: int = 0) -> list[LabelScore]:
     """The labels with the softmax of their scaled cosines, best first; equal ones in the order given."""
-    logits_C = scale * cosines_C.astype(np.float64)
+    return softmax_ranked(labels, cosines_C, top, scale)
+
+
+def softmax_ranked(
+    labels: Sequence[str], scores_C: Vector, top: int = 0, scale: float = 1.0
+) -> list[LabelScore]:
+    """The labels with the softmax of their scaled scores, best first; equal ones in the order given."""
+    logits_C = scale * scores_C.astype(np.float64)
     weights_C = np.exp(logits_C - logits_C.max())
     probabilities_C = weights_C / weights_C.sum()
-    order = np.argsort(-cosines_C, kind="stable")[: top or len(labels)]
-    return [LabelScore(labels[i], float(probabilities_C[i]), float(cosines_C[i])) for i in order]
+    order = np.argsort(-scores_C, kind="stable")[: top or len(labels)]
+    return [LabelScore(labels[i], float(probabilities_C[i]), float(scores_C[i])) for i in order]

@@ -18,6 +18,7 @@ from .classify import Classifier
 from .describing import Describer
 from .embedder import Embedder
 from .errors import InvalidField
+from .labelling import Labelling
 from .metrics import Metrics
 from .originals import Originals
 from .queries import Asked, Queries
@@ -83,16 +84,19 @@ class Engine:
         self.capabilities, self.originals = capabilities, Originals(self.settings.pictures)
         self._describer = Describer(self._embedder, capabilities, self.settings, self.limits, self.metrics)
         self._segmenting = Segmenting(self._embedder, capabilities, self.settings, self.limits, self.metrics)
+        self._labelling = Labelling(self._embedder, capabilities, self.settings, self.limits, self.metrics)
         self._reranker = Reranker(self._describer, self.originals, self._disk, self.limits)
 
     async def __aenter__(self) -> Self:
         await self._disk.run(self._store.open_all)
         self._segmenting.start()
+        self._labelling.start()
         self._embedder.start()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         await asyncio.to_thread(self._segmenting.close)
+        await self._labelling.close()
         await self._embedder.close()
         await self._disk.close()
         await asyncio.to_thread(self._store.close)
@@ -208,9 +212,21 @@ class Engine:
         return Answers(answers, errors, target.name, watch.read())
 
     async def classify(
-        self, images: Sequence[bytes], labels: Sequence[str], templates: Sequence[str] = (), top: int = 0
+        self,
+        images: Sequence[bytes],
+        labels: Sequence[str] = (),
+        templates: Sequence[str] = (),
+        top: int = 0,
+        probe: str = "",
     ) -> Classified:
-        """The `top` labels of each image (all if 0), best first, or its error; see classify.py."""
+        """The `top` labels of each image (all if 0), best first, or its error; see classify.py.
+
+        With the name of a probe, its classes take the place of the labels; see labelling.py.
+        """
+        if probe:
+            if labels or templates:
+                raise InvalidField("probe", "a probe has classes of its own; give no labels and no templates")
+            return await self._labelling.classify(images, probe, top)
         return await self._classifier.classify(images, labels, templates, top)
 
     async def upsert(

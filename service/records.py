@@ -230,7 +230,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """How probable a label is among the labels of its request, and the cosine of image and label."""
+    """How probable a label is among the labels of its request, and the cosine of image and label.
+
+    Of a probe: among its classes, and the logit.
+    """
 
     label: str
     probability: float

@@ -106,7 +106,9 @@ class ClassifyServicer(_WithEngine, classify_pb2_grpc.ClassifyServiceServicer):
     async def Classify(
         self, request: classify_pb2.ClassifyRequest, context: Context
     ) -> classify_pb2.ClassifyResponse:
-        found = await self._engine.classify(request.images, request.labels, request.templates, request.top)
+        found = await self._engine.classify(
+            request.images, request.labels, request.templates, request.top, request.probe
+        )
         _raise_if_all_failed(found.errors, len(request.images))
         return classify_pb2.ClassifyResponse(
             classifications=to.classifications_to_proto(found.labels),

@@ -51,6 +51,7 @@ class Settings:
     http_port: int | None = None
     pictures: Path | None = None
     insecure: bool = False
+    probe: list[str] = field(default_factory=list)
     log_format: str = "text"
     log_calls: bool = False
     traces: bool = False

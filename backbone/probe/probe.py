@@ -20,9 +20,10 @@ from ...whole import write_whole
 from ..checkpoint import load_into
 from ..errors import BadCheckpoint
 from ..images import ImageSource, open_image
+from ..pixels import Preprocess
 from .frozen import Frozen, freeze
 from .heads import Head
-from .views import centre_view
+from .views import Pixels
 
 FORMAT = "polylens-probe-1"
 
@@ -144,6 +145,25 @@ class Classifier:
         )
         return cls(probe, frozen)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the logits."""
+        return self.probe.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How `prepare_image` makes pixels of a decoded image."""
+        return Preprocess("classification", self.probe.about.image_size)
+
+    def prepare_image(self, image: ImageSource) -> Pixels:
+        """pixels_CHW float32 of one image, or `InvalidImage`."""
+        return self.preprocess(open_image(image))
+
+    def logits_of(self, pixels: Sequence[Pixels]) -> Pixels:
+        """(N, C) float32 of prepared images."""
+        features = self.frozen.features(torch.from_numpy(np.stack(pixels)))
+        return self.logits(features).cpu().numpy()
+
     @torch.no_grad()
     def logits(self, features: Tensor) -> Tensor:
         """(B, C) float32 of features (B, 1, ...) of the probe's layer."""
@@ -155,17 +175,16 @@ class Classifier:
         self, images: Iterable[ImageSource], batch_size: int = 32
     ) -> Iterator[list[tuple[str, float]]]:
         """For each image all classes and their probabilities in [0, 1], best first."""
-        batch: list[np.ndarray] = []
+        batch: list[Pixels] = []
         for image in images:
-            batch.append(centre_view(open_image(image), self.probe.about.image_size))
+            batch.append(self.prepare_image(image))
             if len(batch) == batch_size:
                 yield from self._ranked(batch)
                 batch = []
         if batch:
             yield from self._ranked(batch)
 
-    def _ranked(self, pixels: Sequence[np.ndarray]) -> Iterator[list[tuple[str, float]]]:
-        features = self.frozen.features(torch.from_numpy(np.stack(pixels)))
-        for probabilities_C in self.logits(features).softmax(1).cpu():
+    def _ranked(self, pixels: Sequence[Pixels]) -> Iterator[list[tuple[str, float]]]:
+        for probabilities_C in torch.from_numpy(self.logits_of(pixels)).softmax(1):
             order = probabilities_C.argsort(descending=True).tolist()
             yield [(self.probe.classes[i], float(probabilities_C[i])) for i in order]

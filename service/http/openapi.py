@@ -179,6 +179,7 @@ def _classify(limits: Limits) -> dict[str, Any]:
             "labels": texts,
             "templates": {**texts, "description": "Sentences with {} where the label goes."},
             "top": {"type": "integer", "default": 0, "description": "Labels to tell of each; 0 means all."},
+            "probe": {"type": "string", "description": "A trained probe by name, instead of labels."},
         },
         {"Labels": {"images": [PIXEL], "labels": ["cat", "狗", "ndege"], "templates": ["a photo of {}"]}},
     )

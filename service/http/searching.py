@@ -74,18 +74,19 @@ async def _told(found: SearchResult, engine: Engine, gallery: Gallery, **more: A
 
 async def classify(body: Body, engine: Engine) -> Response:
     """How probable each label is for each image; the first bad image refuses the request."""
-    only(body, "images", "labels", "templates", "top")
+    only(body, "images", "labels", "templates", "top", "probe")
     images, labels = images_of(body), texts_of(body, "labels")
     templates = texts_of(body, "templates")
     top = whole(body, "top", 0)
     if top < 0:
         raise InvalidField("top", f"{top} is below 0")
-    found = await engine.classify(images, labels, templates, top)
+    probe = text_of(body.get("probe") or "", "probe")
+    found = await engine.classify(images, labels, templates, top, probe)
     for error in found.errors.values():
         raise error
     told = [[asdict(score) for score in one or ()] for one in found.labels]
     content = {"classifications": told, "truncated": found.truncated, "timings": asdict(found.timings)}
-    return await reply(content, len(images) * len(labels))
+    return await reply(content, sum(map(len, told)))
 
 
 async def collections(engine: Engine) -> Response:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as polylens_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apolylens/v1/classify.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"Q\n\x0f\x43lassifyRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06labels\x18\x02 \x03(\t\x12\x11\n\ttemplates\x18\x03 \x03(\t\x12\x0b\n\x03top\x18\x04 \x01(\r\"\xc5\x01\n\x10\x43lassifyResponse\x12\x34\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32\x1b.polylens.v1.Classification\x12&\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x11\n\ttruncated\x18\x05 \x01(\x08\"9\n\x0e\x43lassification\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.polylens.v1.LabelScore\"?\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\r\n\x05score\x18\x03 \x01(\x02\x32_\n\x0f\x43lassifyService\x12L\n\x08\x43lassify\x12\x1c.polylens.v1.ClassifyRequest\x1a\x1d.polylens.v1.ClassifyResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apolylens/v1/classify.proto\x12\x0bpolylens.v1\x1a\x17polylens/v1/types.proto\"`\n\x0f\x43lassifyRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06labels\x18\x02 \x03(\t\x12\x11\n\ttemplates\x18\x03 \x03(\t\x12\x0b\n\x03top\x18\x04 \x01(\r\x12\r\n\x05probe\x18\x05 \x01(\t\"\xc5\x01\n\x10\x43lassifyResponse\x12\x34\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32\x1b.polylens.v1.Classification\x12&\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x16.polylens.v1.ItemError\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.polylens.v1.Timings\x12\x11\n\ttruncated\x18\x05 \x01(\x08\"9\n\x0e\x43lassification\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.polylens.v1.LabelScore\"?\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\r\n\x05score\x18\x03 \x01(\x02\x32_\n\x0f\x43lassifyService\x12L\n\x08\x43lassify\x12\x1c.polylens.v1.ClassifyRequest\x1a\x1d.polylens.v1.ClassifyResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYSERVICE'].methods_by_name['Classify']._loaded_options = None
   _globals['_CLASSIFYSERVICE'].methods_by_name['Classify']._serialized_options = b'\220\002\001'
   _globals['_CLASSIFYREQUEST']._serialized_start=68
-  _globals['_CLASSIFYREQUEST']._serialized_end=149
-  _globals['_CLASSIFYRESPONSE']._serialized_start=152
-  _globals['_CLASSIFYRESPONSE']._serialized_end=349
-  _globals['_CLASSIFICATION']._serialized_start=351
-  _globals['_CLASSIFICATION']._serialized_end=408
-  _globals['_LABELSCORE']._serialized_start=410
-  _globals['_LABELSCORE']._serialized_end=473
-  _globals['_CLASSIFYSERVICE']._serialized_start=475
-  _globals['_CLASSIFYSERVICE']._serialized_end=570
+  _globals['_CLASSIFYREQUEST']._serialized_end=164
+  _globals['_CLASSIFYRESPONSE']._serialized_start=167
+  _globals['_CLASSIFYRESPONSE']._serialized_end=364
+  _globals['_CLASSIFICATION']._serialized_start=366
+  _globals['_CLASSIFICATION']._serialized_end=423
+  _globals['_LABELSCORE']._serialized_start=425
+  _globals['_LABELSCORE']._serialized_end=488
+  _globals['_CLASSIFYSERVICE']._serialized_start=490
+  _globals['_CLASSIFYSERVICE']._serialized_end=585
 # @@protoc_insertion_point(module_scope)

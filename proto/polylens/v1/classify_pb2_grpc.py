@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ClassifyServiceStub(object):
-    """Tells which of some labels fits an image, with no training on them.
+    """Tells which of some labels fits an image: labels given as words, or the classes of a probe that was trained on them.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class ClassifyServiceStub(object):
 
 
 class ClassifyServiceServicer(object):
-    """Tells which of some labels fits an image, with no training on them.
+    """Tells which of some labels fits an image: labels given as words, or the classes of a probe that was trained on them.
     """
 
     def Classify(self, request, context):
@@ -70,7 +70,7 @@ def add_ClassifyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClassifyService(object):
-    """Tells which of some labels fits an image, with no training on them.
+    """Tells which of some labels fits an image: labels given as words, or the classes of a probe that was trained on them.
     """
 
     @staticmethod

@@ -1,5 +1,6 @@
 """`polylens collection`: looks after collections, on a running server or in a folder."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from ..service.client import TARGET, connect
 from ..service.errors import BatchError
 from ..service.pictures import find_pictures
 from ..service.records import CollectionInfo
+from ..service.videos import find_videos, upsert_videos
 from .collection_bulk import COMMANDS as BULK
 from .collection_folder import COMMANDS, inspect, is_folder
 from .collection_tune import tune
@@ -83,18 +85,27 @@ def info(
 def upsert(
     name: Name,
     paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders to look for pictures in.")],
+    frames: Annotated[
+        int, typer.Option(min=0, help="Store videos instead, each by so many evenly spaced frames.")
+    ] = 0,
     server: Server = TARGET,
 ) -> None:
-    """Store pictures; one stored before under the same id is replaced.
+    """Store pictures or videos; one stored before under the same id is replaced.
 
     The id is the path below the folder given, or the name of the file given.
     The metadata has the full path as `path`. Pictures that cannot be read are
-    reported and the others stored.
+    reported and the others stored. Videos need polylens\\[video] and --frames;
+    their vector is the mean of their frames'.
 
     polylens collection upsert photos ~/Pictures
 
     polylens collection upsert photos cat.jpg dog.png
+
+    polylens collection upsert films ~/Films --frames 8
     """
+    if frames:
+        _upsert_videos(name, paths, frames, server)
+        return
     pictures = find_pictures(paths)
     ids, files = list(pictures), list(pictures.values())
     with connect(server) as client, Progress(console=Console(stderr=True)) as progress:
@@ -145,6 +156,19 @@ def drop(
             typer.confirm(f"Delete {name} with {count:,} points?", abort=True)
         client.drop_collection(name)
     typer.echo(f"dropped {name}")
+
+
+def _upsert_videos(name: str, paths: list[Path], frames: int, server: str) -> None:
+    videos = find_videos(paths)
+    with connect(server) as client, Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(name, total=len(videos))
+        advance = partial(progress.advance, bar)
+        errors = upsert_videos(client, videos, collection=name, frames=frames, progress=advance)
+        for id, error in list(errors.items())[:MOST_FAULTS]:
+            progress.console.print(Text(f"{videos[id]}: {error}"))
+    if errors:
+        raise PolylensError(f"{len(errors)} of {len(videos)} videos were not stored; the others were")
+    typer.echo(f"stored {len(videos)}")
 
 
 def _show(collections: list[CollectionInfo]) -> None:

@@ -13,6 +13,7 @@ from ..demo.benchmark import Benchmark, measure
 from ..demo.evaluation_report import draw_bars, table
 from .evaluate_data import classification, retrieval
 from .evaluate_table import table as table_of_results
+from .evaluate_video import video_classification, video_retrieval
 
 __all__ = ["app"]
 
@@ -20,6 +21,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 app.command()(classification)
 app.command()(retrieval)
+app.command()(video_classification)
+app.command()(video_retrieval)
 app.command("table")(table_of_results)
 
 

@@ -77,7 +77,7 @@ def classification(
         limit=limit,
         batch=batch,
     )
-    _show(run_all(runs, measure), compare=compare)
+    show(run_all(runs, measure), compare=compare)
 
 
 def retrieval(
@@ -117,10 +117,10 @@ def retrieval(
         limit=limit,
         batch=batch,
     )
-    _show(run_all(runs, measure), compare=compare)
+    show(run_all(runs, measure), compare=compare)
 
 
-def _show(found: list[dict[str, Any]] | None, *, compare: bool) -> None:
+def show(found: list[dict[str, Any]] | None, *, compare: bool) -> None:
     """Nothing; the results stand in a table, and with `compare` the published rows beneath each."""
     shown = []
     for content in found or ():

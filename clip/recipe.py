@@ -14,6 +14,8 @@ from .open_clip_pixels import OpenClipPixels
 from .seen import seen
 
 # The recipes of models whose own code has to do the rest.
+__all__ = ["DECODE_ONLY", "Preprocess", "prepared", "read", "written"]
+
 DECODE_ONLY = ""  # the picture upright and without transparency
 AS_STORED = "as stored"  # in RGB, and no more than that
 

@@ -99,7 +99,7 @@ def serve(**chosen: Any) -> None:
 
 
 def able(settings: Settings, encoders: Sequence[Encoder]) -> Capabilities:
-    """What the encoders can do, and the probes and the segmentation model of the settings on their devices."""
+    """What the encoders can do, and on their devices the probes and segmentation model of the settings."""
     devices = [device.strip() for device in settings.device.split(",")]
     probes = open_probes(settings.probe, devices, settings.dtype)
     found = replace(plain(settings, encoders), labellers=probes)

@@ -17,6 +17,7 @@ import argparse
 import io
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -120,15 +121,15 @@ def rate(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def run_watched(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds of the command, and the peak of MB that all its processes had together."""
+def run_watched(command: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds of the command, those of the processors, and the peak of MB of all its processes together."""
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "WANDB_MODE": "disabled",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    begun, peak = time.perf_counter(), 0.0
+    begun, used, peak = time.perf_counter(), cpu_seconds(), 0.0
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         while child.poll() is None:
@@ -137,7 +138,13 @@ def run_watched(command: Sequence[str]) -> tuple[float, float]:
         if child.returncode:
             log.seek(0)
             raise RuntimeError(log.read().decode()[-2000:])
-    return time.perf_counter() - begun, peak
+    return time.perf_counter() - begun, cpu_seconds() - used, peak
+
+
+def cpu_seconds() -> float:
+    """What the children that have ended took of the processors."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def tree_mb(pid: int) -> float:
@@ -203,10 +210,11 @@ def peer(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ("polylens float32", ours("float32")),
         ("polylens bfloat16", ours("bfloat16")),
     ):
-        short, _ = run_watched(command(few, folder / f"{name} few"))
-        seconds, peak = run_watched(command(many, folder / f"{name} many"))
+        short, short_cpu, _ = run_watched(command(few, folder / f"{name} few"))
+        seconds, cpu, peak = run_watched(command(many, folder / f"{name} many"))
         results[name] = {
             "images/s": (given.images - 2) / (seconds - short),
+            "CPU s per image": (cpu - short_cpu) / (given.images - 2),
             "start s": short,
             "peak MB": peak,
         }
@@ -273,7 +281,7 @@ def memory(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     found = {}
     for count in (10_000, given.most):
         program = [sys.executable, __file__, "one-job", "--images", str(count), "--folder", str(folder)]
-        seconds, peak = run_watched(program)
+        seconds, _, peak = run_watched(program)
         found[f"{count}"] = {"peak MB": peak, "samples/s": count / seconds}
     small, large = (one["peak MB"] for one in found.values())
     return found | {"growth": large / small - 1}

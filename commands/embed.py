@@ -8,6 +8,7 @@ import typer
 from ..backbone.pixels import DRAFT
 from ..backbone.world import World, local_device
 from ..clip.embedding.errors import Incomplete
+from ..clip.embedding.plan import mine
 from ..clip.embedding.plot import draw_summary
 from ..clip.embedding.run import plan_of, run_job
 from ..clip.embedding.settings import Settings
@@ -150,7 +151,8 @@ def _job(
     """What is done now, in a sentence."""
     plan = plan_of(encoder, sources, out, settings, kind)
     workers = encoder.workers if workers is None else workers
-    with Bar(plan.samples if here.size == 1 else None, len(plan)) as bar:
+    share = len(mine(range(len(plan)), here.rank, here.size)[0])
+    with Bar(plan.samples if here.size == 1 else None, share) as bar:
         manifest = run_job(plan, encoder, workers=workers, world=here, report=bar)
     if manifest is None:
         return f"other processes are still at work on {out}"

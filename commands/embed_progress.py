@@ -44,4 +44,4 @@ class Bar:
         )
         if units and self._samples is None:
             done = self._progress.tasks[0].completed
-            self._progress.update(self._task, total=round(done * self._units / self._complete))
+            self._progress.update(self._task, total=round(done * max(1, self._units / self._complete)))

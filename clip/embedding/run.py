@@ -1,7 +1,7 @@
 """A job from its plan to its manifest: as much of it as this process can do."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..encoder import Encoder
 from ..reader import PROMPT, reader_of
 from .encode import Batch, Describe, Rows, encode
 from .errors import Incomplete
+from .locations import is_url
 from .manifest import finish
 from .pipeline import Begin, End, staged
 from .plan import Plan, mine
@@ -36,6 +37,9 @@ def plan_of(
     encoder: Encoder, sources: Sequence[str], out: Path, settings: Settings, kind: str = "auto"
 ) -> Plan:
     """The plan of the job in `out`, made now or by an earlier run; `InvalidInput` if that was another job."""
+    inside = [one for one in sources if not is_url(one) and out.resolve().is_relative_to(Path(one).resolve())]
+    if inside:
+        raise InvalidInput(f"{out} lies in {inside[0]}, which is read: choose a folder outside")
     model = {
         "name": encoder.name,
         "fingerprint": encoder.fingerprint,
@@ -66,7 +70,7 @@ def run_job(
     step = partial(prepare, settings=plan.settings, encoder=encoder, decode=decode)
     failed: dict[int, Exception] = {}
     with closing(decoders) if decoders else nullcontext():
-        numbers = [*own, *reversed(others)]
+        numbers = [*_undone(plan, own, report), *reversed(others)]
         for attempt in range(ATTEMPTS):
             time.sleep(PAUSE * attempt)
             pin = encoder.device.type == "cuda"
@@ -83,6 +87,15 @@ def run_job(
         number, error = next(iter(failed.items()))
         raise Incomplete(f"{len(failed)} units could not be done; unit {number}: {error}") from error
     return finish(plan)
+
+
+def _undone(plan: Plan, numbers: Iterable[int], report: Report) -> Iterator[int]:
+    """The units that are not done; what the others hold is reported."""
+    for number in numbers:
+        if record := Shard(plan.out, number, len(plan)).done():
+            report(record["sample_count"] + record["rejected"], record["rejected"], 1)
+        else:
+            yield number
 
 
 def describer(encoder: Encoder) -> Describe:

@@ -86,6 +86,22 @@ def test_what_is_done_is_not_done_again(job: Make, folder: Path) -> None:
     assert one.toy.images_seen == [4, 1] and digests(one.out) == wanted
 
 
+def test_progress_counts_every_sample_once_also_when_it_goes_on(job: Make, folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"x")
+    one = job(folder, unit_size=5)
+    for left in ([], [2, 4]):
+        for number in left:
+            (one.out / "stats" / f"{number}.json").unlink()
+        told: list[tuple[int, int, int]] = []
+        one.run(report=lambda *counts, told=told: told.append(counts))
+        assert tuple(map(sum, zip(*told, strict=True))) == (21, 1, 5)
+
+
+def test_an_output_within_its_source_is_refused(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="choose a folder outside"):
+        Job(folder / "vectors", [folder]).run()
+
+
 @pytest.mark.parametrize("changed", [{"batch_size": 5}, {"take": "texts"}, {"dtype": "float32"}])
 def test_another_job_in_the_same_folder_is_refused(job: Make, folder: Path, changed: dict[str, Any]) -> None:
     one = job(folder)

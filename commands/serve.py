@@ -45,6 +45,8 @@ HELP = {
     "traces": "Send OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT says where.",
     "device": "auto, cpu, cuda, cuda:1, ...; several with commas.",
     "dtype": "auto, float32, bfloat16 or float16.",
+    "quantize": "none, or int8: faster on a CPU, for vectors of its own kind.",
+    "compile": "Compile the network at the start, which takes minutes and makes it faster.",
     "max_batch": "Texts or images in one forward pass.",
     "max_batch_tokens": "Tokens in one forward pass, padding included.",
     "max_batch_pixels": "Pixels in one forward pass.",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ..clip.encoder import Encoder as Loaded
 from ..clip.load import load
+from ..clip.precision import made_faster
 from ..clip.reader import reader_of
 from ..errors import PolylensError
 from ..index.errors import CollectionBusy
@@ -93,10 +94,11 @@ async def _check(settings: Settings, tell: Callable[[str, str], None], able: Abl
 
 def load_all(settings: Settings) -> list[Encoder]:
     """The model on each of the devices, which are named with commas between them."""
-    return [
+    loaded = [
         load(settings.model, head=settings.head, device=device.strip(), dtype=settings.dtype)
         for device in settings.device.split(",")
     ]
+    return [made_faster(one, quantize=settings.quantize, compile=settings.compile) for one in loaded]
 
 
 def open_collections(place: str) -> AnyStore[AnyCollection]:

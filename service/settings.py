@@ -61,6 +61,8 @@ class Settings:
     tokens: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
+    quantize: str = "none"
+    compile: bool = False
     max_batch: int = 32
     max_batch_tokens: int = 16384
     max_batch_pixels: int = 16 << 20

@@ -7,6 +7,7 @@ what is left of a batch, and never less than a share of it. A deadline is a canc
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,12 +24,14 @@ from .threads import STOPPING, Device, Threads
 Raw = TypeVar("Raw")
 Ready = TypeVar("Ready")
 Out = TypeVar("Out")
+logger = logging.getLogger(__name__)
 Run = Callable[[list[Ready]], Sequence[Out | Exception]]
 
 FEW = 8  # entries of one request that still count as interactive
 BULK_SHARE = 8  # every batch that many entries long has one of bulk, if any waits
 BULK_SECONDS = 0.1  # what bulk may add to a batch while interactive callers are about
 ABOUT = 5.0  # seconds after its last entry that an interactive caller counts as about
+RESTART_SECONDS = 0.05  # before another worker begins
 LOOKAHEAD = 4  # batches in which entries of like size are sought
 
 
@@ -40,6 +43,8 @@ class _Job(Generic[Ready, Out]):
     arrived: float
     end: float
     future: asyncio.Future[Done[Out]]
+    bulk: bool
+    begun: int = 0  # how many workers ended over it
 
 
 class Batcher(Generic[Raw, Ready, Out]):
@@ -76,11 +81,12 @@ class Batcher(Generic[Raw, Ready, Out]):
         self._hurried = 0  # interactive entries inside
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.restarts = 0
         self._pace = 0.0  # seconds that an entry takes on a device
 
     def start(self) -> None:
         """Begin to run batches."""
-        self._tasks = [asyncio.create_task(self._work(*lane)) for lane in self._lanes.items()]
+        self._tasks = [asyncio.create_task(self._supervise(*lane)) for lane in self._lanes.items()]
 
     async def close(self) -> None:
         """Stop running batches; whoever still waits gets `NotReady`."""
@@ -140,7 +146,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         self._require_worker()
         now = loop.time()
         job = _Job[Ready, Out](
-            ready, self._size(ready), now - begun, now, deadline.end(), loop.create_future()
+            ready, self._size(ready), now - begun, now, deadline.end(), loop.create_future(), bulk
         )
         queue = self._bulk if bulk else self._interactive
         queue[job] = None
@@ -153,15 +159,44 @@ class Batcher(Generic[Raw, Ready, Out]):
         finally:
             queue.pop(job, None)  # a caller that gave up takes its entry along
 
+    async def _supervise(self, device: Device, run: Run[Ready, Out]) -> None:
+        """Begins to work again when the worker ends by a fault of its own."""
+        while True:
+            try:
+                await self._work(device, run)
+            except Exception:
+                self.restarts += 1
+                logger.exception("the worker of a batcher ended; another one begins")
+                await asyncio.sleep(RESTART_SECONDS)
+
     async def _work(self, device: Device, run: Run[Ready, Out]) -> None:
         while True:
             await self._company()
             async with device.turn:  # a batch is formed when the device is free, so as late as possible
                 jobs = self._batch(device)
                 try:
-                    await self._solve(jobs, device, run)
+                    for group in _apart(jobs):
+                        try:
+                            await self._solve(group, device, run)
+                        except Exception as error:
+                            self._begin_again(group, jobs, error)
+                            raise
                 finally:
-                    self._fail(jobs, NotReady(STOPPING))
+                    self._fail([job for job in jobs if not self._waits(job)], NotReady(STOPPING))
+
+    def _begin_again(
+        self, group: Sequence[_Job[Ready, Out]], jobs: Iterable[_Job[Ready, Out]], error: Exception
+    ) -> None:
+        """Leaves to the next worker what this one has not answered; what ended two of them is refused."""
+        for job in group:
+            job.begun += 1
+        self._fail((job for job in group if job.begun > 1), error)
+        for job in jobs:
+            if not job.future.done():
+                (self._bulk if job.bulk else self._interactive)[job] = None
+
+    def _waits(self, job: _Job[Ready, Out]) -> bool:
+        return job in self._interactive or job in self._bulk
 
     async def _company(self) -> None:
         """Returns when a batch is full, all inside have arrived, or the first has waited `max_wait`."""
@@ -226,7 +261,7 @@ class Batcher(Generic[Raw, Ready, Out]):
             values = await device.batch(run, [job.ready for job in jobs])
         except Exception as error:
             if len(jobs) == 1:
-                return self._fail(jobs, error)
+                return self._fail(jobs, in_words(error))
             await self._solve(jobs[: len(jobs) // 2], device, run)
             return await self._solve(jobs[len(jobs) // 2 :], device, run)
         seconds = loop.time() - begun
@@ -241,3 +276,14 @@ class Batcher(Generic[Raw, Ready, Out]):
         for job in jobs:
             if not job.future.done():
                 job.future.set_exception(error)
+
+
+def _apart(jobs: Sequence[_Job[Ready, Out]]) -> list[list[_Job[Ready, Out]]]:
+    """All of them together, but each alone over which a worker has ended before."""
+    return [[job for job in jobs if not job.begun], *([job] for job in jobs if job.begun)]
+
+
+def in_words(error: Exception) -> Exception:
+    """The error, or `MemoryError` in place of what torch raises where a device has no room."""
+    full = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return MemoryError(str(error)) if full else error

@@ -167,6 +167,12 @@ class Embedder:
             ["input"],
             lambda: {(input,): batcher.admission.inside for input, batcher in batchers.items()},
         )
+        metrics.add(
+            "polylens_batch_worker_restarts_total",
+            "Workers of batchers that ended by a fault of their own.",
+            ["input"],
+            lambda: {(input,): batcher.restarts for input, batcher in batchers.items()},
+        )
         cache = self.cache
         for name, read in {
             "hits_total": lambda: cache.hits,

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
 from polylens.service.batching import Batcher, _Job
 from polylens.service.errors import NotReady, Overloaded
+from polylens.service.status import told
 from polylens.service.threads import Device
 
 
@@ -221,6 +223,61 @@ async def test_no_error_ends_the_worker_or_the_event_loop(fault: type[BaseExcept
         with pytest.raises((RuntimeError, MemoryError)):
             await batcher.submit(1)
         assert (await batcher.submit(2)).value == 2
+
+
+class Fragile(Batcher[Any, Any, Any]):
+    """A worker of it ends, by a fault of its own, over the entries 13 and, the first time only, 7."""
+
+    seen = 0
+
+    async def _solve(self, jobs: Any, device: Device, run: Any) -> None:
+        ready = [job.ready for job in jobs]
+        self.seen += 7 in ready
+        if 13 in ready or (7 in ready and self.seen == 1):
+            raise LookupError("a bug in the worker")
+        await super()._solve(jobs, device, run)
+
+
+async def test_a_worker_that_ends_is_replaced_and_its_batch_run_once_more() -> None:
+    async with batching(Model(), Fragile, max_size=8, max_wait=0.2) as batcher:
+        assert await asyncio.wait_for(outcomes(batcher, range(5, 11)), 10) == [10, 12, 14, 16, 18, 20]
+        assert batcher.restarts == 1 and batcher.waiting == (0, 0) and batcher.admission.inside == 0
+
+
+async def test_only_the_entry_over_which_two_workers_end_fails() -> None:
+    async with batching(Model(), Fragile, max_size=8, max_wait=0.2) as batcher:
+        got = await asyncio.wait_for(outcomes(batcher, [1, 2, 13, 3]), 10)
+        assert isinstance(got.pop(2), LookupError) and got == [2, 4, 6]
+        assert batcher.restarts == 2 and (await batcher.submit(4)).value == 8
+
+
+async def test_control_without_supervision_one_fault_ends_all_work() -> None:
+    class Unsupervised(Fragile):
+        async def _supervise(self, device: Device, run: Any) -> None:
+            await self._work(device, run)
+
+    async with batching(Model(), Unsupervised, max_wait=0.2) as batcher:
+        with pytest.raises((LookupError, TimeoutError, NotReady)):
+            await asyncio.wait_for(batcher.submit(7), 0.5)
+        with pytest.raises(NotReady):
+            await batcher.submit(1)
+
+
+class OutOfMemoryError(RuntimeError):
+    """What torch raises, by name."""
+
+
+async def test_a_batch_too_large_for_the_memory_is_halved_and_one_too_large_entry_is_told_so() -> None:
+    def run(entries: list[int]) -> list[int]:
+        if len(entries) > 3 or 99 in entries:
+            raise OutOfMemoryError("no room")
+        return [2 * entry for entry in entries]
+
+    async with batching(run, max_size=8, max_wait=0.2) as batcher:
+        assert await outcomes(batcher, range(8)) == [2 * i for i in range(8)]
+        got = await outcomes(batcher, [1, 99, 2])
+        assert isinstance(got.pop(1), MemoryError) and got == [2, 4]  # which is RESOURCE_EXHAUSTED
+        assert told(MemoryError("no room"))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_a_model_that_loses_an_entry_is_an_error_and_not_a_wait_for_ever() -> None:

@@ -46,7 +46,7 @@ def test_flag_before_variable_before_file_before_default(
     (got,) = served
     assert (got.port, got.max_batch, got.max_queue, got.warm_up) == (21, 12, 300, False)
     assert (got.data, got.tokens, got.http_port, got.max_wait_ms) == (
-        Path("/somewhere"),
+        "/somewhere",
         Path("t"),
         None,
         2.0,

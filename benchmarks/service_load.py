@@ -37,7 +37,7 @@ WORDS = (
     "red green old small bright sleeping wooden apple boat cat house lamp mountain train tree wave".split()
 )
 CALLERS = 4  # that fill the server, each with a list
-LIST = 32
+LIST = 16
 LAG = "polylens_event_loop_lag_seconds"
 HEAD = (
     "load",

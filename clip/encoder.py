@@ -201,7 +201,10 @@ class Encoder:
         """(N, D) float32 rows of length 1, and which of them are usable at all, (N,)."""
         parts = [torch.empty(0, self.dim)]
         for group in grouped(items, self.batch_size):
-            parts.append(forward(torch.from_numpy(collate(group))).float().cpu())
+            try:
+                parts.append(forward(torch.from_numpy(collate(group))).float().cpu())
+            except torch.OutOfMemoryError as error:  # whoever has batches can make them smaller
+                raise MemoryError(f"the device has no memory for a batch of {len(group)}") from error
         return unit_rows(torch.cat(parts))
 
 

@@ -81,8 +81,8 @@ class Process:
         proc = Path(f"/proc/{pid}")
         metrics = self.metrics()
         return Holdings(
-            memory=_resident(proc),
-            children=sum(map(_resident, _children(pid))),
+            memory=resident(proc),
+            children=sum(map(resident, children(pid))),
             descriptors=len(os.listdir(proc / "fd")),
             threads=len(os.listdir(proc / "task")),
             tasks=int(metrics.get("polylens_tasks", 0)),
@@ -104,14 +104,16 @@ class Process:
         self.kill()
 
 
-def _resident(proc: Path) -> int:
+def resident(proc: Path) -> int:
+    """The bytes in memory of the process with that folder of /proc, 0 if it has ended."""
     try:
         return int((proc / "statm").read_text().split()[1]) * PAGE
     except (FileNotFoundError, ProcessLookupError):
         return 0  # it has just ended
 
 
-def _children(pid: int) -> list[Path]:
+def children(pid: int) -> list[Path]:
+    """The folders of /proc of the processes that it started."""
     numbers: list[str] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:

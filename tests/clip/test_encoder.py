@@ -207,3 +207,12 @@ def test_the_fingerprint_of_a_release_never_changes() -> None:
     ):
         assert fingerprint(changed, spec) != known
     assert fingerprint(weights, {**spec, "head": "G"}) != known
+
+
+def test_a_device_without_memory_is_an_error_that_whoever_has_batches_can_answer(encoder: Encoder) -> None:
+    def full(pixels_BCHW: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    encoder.model.embed_images = full  # type: ignore[method-assign]
+    with pytest.raises(MemoryError, match="a batch of 1"):
+        encoder.encode_images([picture(1)])

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from polylens.clip.decoding import pool
+from polylens.service.client import Client
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
 from campaigns import cancelled, images, process, requests, restarts, soak  # noqa: E402
+from campaigns.pictures import seeds  # noqa: E402
 
 # A server with the faults that the campaigns look for.
 BROKEN = f"""
@@ -84,6 +87,13 @@ def test_good_pictures_among_damaged_ones(sound: process.Process) -> None:
     report = images.neighbours(sound, 250, seed=1)
     assert report.problems == []
     assert report.counts["good ones that got their vector"] == 4 and report.counts["embedded"] > 10
+
+
+def test_every_kind_of_picture_gets_a_vector(sound: process.Process) -> None:
+    with Client(sound.grpc) as client:
+        vectors_ND = client.embed_images(seeds())
+    lengths = np.linalg.norm(vectors_ND, axis=1)
+    assert len(vectors_ND) > 100 and np.abs(lengths - 1).max() < 1e-5
 
 
 def test_control_another_ones_vector_is_noticed(broken: process.Process) -> None:

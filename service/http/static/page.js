@@ -172,9 +172,15 @@ $("login-form").addEventListener("submit", (event) => {
   start();
 });
 document.addEventListener("paste", (event) => take(pictureIn(event.clipboardData)));
-document.addEventListener("dragover", (event) => event.preventDefault());
+const over = (on) => document.querySelector(".box").classList.toggle("over", on);
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  over(event.dataTransfer?.types.includes("Files"));
+});
+document.addEventListener("dragleave", (event) => !event.relatedTarget && over(false));
 document.addEventListener("drop", (event) => {
   event.preventDefault();
+  over(false);
   take(pictureIn(event.dataTransfer));
 });
 document.addEventListener("keydown", (event) => {

@@ -13,6 +13,15 @@ const nameOf = (hit) => {
   return String(name ?? title ?? caption ?? hit.id);
 };
 
+const SHOWN_ELSEWHERE = ["name", "title", "caption", "emoji", "thumbnail", "path"];
+
+// The first few plain facts, for the card; the dialog has all.
+const factsOf = (hit) => Object.entries(hit.metadata)
+  .filter(([name, value]) => !SHOWN_ELSEWHERE.includes(name) && ["string", "number", "boolean"].includes(typeof value))
+  .slice(0, 3)
+  .map(([name, value]) => `${name} ${value}`)
+  .join(" · ");
+
 async function fill(frame, hit) {
   const letter = Object.assign(document.createElement("span"), { className: "letter", ariaHidden: "true" });
   letter.textContent = typeof hit.metadata.emoji === "string" ? hit.metadata.emoji : nameOf(hit).slice(0, 1);
@@ -42,6 +51,9 @@ export function show(hits, like) {
     open.addEventListener("click", () => openDetail(hit, like));
     item.querySelector(".title").textContent = nameOf(hit);
     item.querySelector(".title").dir = "auto";
+    const facts = item.querySelector(".facts");
+    facts.textContent = factsOf(hit);
+    facts.hidden = !facts.textContent;
     item.querySelector(".number").textContent = hit.score.toFixed(3);
     item.querySelector(".score").title = "Cosine of query and picture";
     item.querySelector(".bar").style.setProperty("--share", Math.max(0, hit.score / top).toFixed(3));

@@ -264,6 +264,7 @@ def test_html_in_metadata_is_text(browser: Any, gallery: tuple[Path, Any, Any], 
     try:
         for page in tab(browser, server.url):
             assert search(page, "a") == [evil]
+            assert page.locator("#results .facts").inner_text() == f"{evil} {evil}"
             page.locator("#results .open").click()
             assert page.locator("#detail img").count() == 0 and page.title() == "polylens"
     finally:

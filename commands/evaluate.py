@@ -11,6 +11,7 @@ from rich.console import Console
 from ..clip.load import load
 from ..demo.benchmark import Benchmark, measure
 from ..demo.evaluation_report import draw_bars, table
+from .evaluate_captions import captioning
 from .evaluate_data import classification, retrieval
 from .evaluate_table import table as table_of_results
 from .evaluate_video import video_classification, video_retrieval
@@ -23,6 +24,7 @@ app.command()(classification)
 app.command()(retrieval)
 app.command()(video_classification)
 app.command()(video_retrieval)
+app.command()(captioning)
 app.command("table")(table_of_results)
 
 

@@ -62,7 +62,7 @@ def classification(
     chosen = partial(Choice, split=split, classes=classes, templates=templates, download=download)
 
     def measure(encoder: Encoder, world: World, name: str, tag: str) -> Mapping[str, float]:
-        found = open_labelled(chosen(name=name, root=_root(data, name), language=tag))
+        found = open_labelled(chosen(name=name, root=data_root(data, name), language=tag))
         return evaluate_classification(encoder, found, world=world, cache=cache, limit=limit, progress=True)
 
     runs = Runs(
@@ -70,8 +70,8 @@ def classification(
         head=head,
         task="zeroshot_classification",
         preprocess="classification",
-        datasets=_names(dataset, "--dataset"),
-        languages=_names(language, "--language"),
+        datasets=names(dataset, "--dataset"),
+        languages=names(language, "--language"),
         out=out,
         again=again,
         limit=limit,
@@ -102,7 +102,7 @@ def retrieval(
     """
 
     def measure(encoder: Encoder, world: World, name: str, tag: str) -> Mapping[str, float]:
-        found = open_captioned(name, _root(data, name), language=tag, split=split, captions=captions)
+        found = open_captioned(name, data_root(data, name), language=tag, split=split, captions=captions)
         return evaluate_retrieval(encoder, found, world=world, limit=limit, progress=True)
 
     runs = Runs(
@@ -110,8 +110,8 @@ def retrieval(
         head=head,
         task="zeroshot_retrieval",
         preprocess="retrieval",
-        datasets=_names(dataset, "--dataset"),
-        languages=_names(language, "--language"),
+        datasets=names(dataset, "--dataset"),
+        languages=names(language, "--language"),
         out=out,
         again=again,
         limit=limit,
@@ -137,12 +137,14 @@ def show(found: list[dict[str, Any]] | None, *, compare: bool) -> None:
     Console().print(table)
 
 
-def _names(text: str, option: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
+def names(text: str, option: str) -> list[str]:
+    """The names of a list separated by commas, each once."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
         raise typer.BadParameter(f"{option}: expected names, separated by commas, got {text!r}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(found))
 
 
-def _root(data: str, dataset: str) -> Path:
+def data_root(data: str, dataset: str) -> Path:
+    """The folder of the data set."""
     return Path(data.replace("{dataset}", dataset.removeprefix("wds/"))).expanduser()

@@ -9,12 +9,11 @@ import io
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from PIL import Image
 
 from .answers import Answer, Hit
-from .lettering import FAMILIES, drawable, font_options, rasterise
+from .lettering import FAMILIES, INK, drawable, font_options, rasterise, written_text
 
 # Pixels.
 MARGIN, GAP, PADDING = 48, 24, 22
@@ -22,7 +21,7 @@ HEADER, FOOTER, CARD_HEADER = 132, 76, 62
 THUMB, CELL, ROW, QUESTION = 68, 88, 108, 208
 CARDS_ACROSS = 4
 NAME_LENGTH = 14  # characters of a name that fit under a picture
-INK, SOFT, LINE, PAPER, GREEN = "#1f1e1b", "#8b867c", "#e9e5dc", "#f7f5f0", "#2f9e5b"
+SOFT, LINE, PAPER, GREEN = "#8b867c", "#e9e5dc", "#f7f5f0", "#2f9e5b"
 BOLD, MIDDLE, END = 'font-weight="bold"', 'text-anchor="middle"', 'text-anchor="end"'
 
 
@@ -62,10 +61,6 @@ def contact_sheet(
     return rasterise("".join(parts) + "</svg>", options)
 
 
-def _text(x: float, y: float, text: str, size: float, *, fill: str = INK, extra: str = "") -> str:
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{fill}" {extra}>{escape(text)}</text>'
-
-
 def _pictures(ids: set[str], files: Mapping[str, Path]) -> str:
     """Each picture once, at its final size, to be drawn by <use>."""
     images = []
@@ -84,10 +79,10 @@ def _header(heading: str, answers: Sequence[Answer], width: int) -> str:
     found = sum(answer.found for answer in answers)
     score = f"{found} of {len(answers)} found"
     return (
-        _text(MARGIN, 70, "polylens", 44, extra=BOLD)
-        + _text(MARGIN, 104, heading, 20, fill=SOFT)
-        + _text(width - MARGIN, 70, score, 30, fill=GREEN, extra=f"{BOLD} {END}")
-        + _text(width - MARGIN, 104, "green frame: a drawing that was meant", 20, fill=SOFT, extra=END)
+        written_text(MARGIN, 70, "polylens", 44, extra=BOLD)
+        + written_text(MARGIN, 104, heading, 20, fill=SOFT)
+        + written_text(width - MARGIN, 70, score, 30, fill=GREEN, extra=f"{BOLD} {END}")
+        + written_text(width - MARGIN, 104, "green frame: a drawing that was meant", 20, fill=SOFT, extra=END)
     )
 
 
@@ -102,9 +97,9 @@ def _card(card: Sequence[Answer], wide: int, tall: int, written: set[str]) -> st
     )
     return (
         f'<rect width="{wide}" height="{tall}" rx="16" fill="white" stroke="{LINE}"/>'
-        + _text(PADDING, 40, language.name, 22, extra=BOLD)
-        + _text(PADDING + QUESTION + (CELL - THUMB) / 2, 40, own, 20, fill=SOFT)
-        + _text(wide - PADDING, 40, f"{found} / {len(card)}", 18, **share)
+        + written_text(PADDING, 40, language.name, 22, extra=BOLD)
+        + written_text(PADDING + QUESTION + (CELL - THUMB) / 2, 40, own, 20, fill=SOFT)
+        + written_text(wide - PADDING, 40, f"{found} / {len(card)}", 18, **share)
         + rows
     )
 
@@ -113,11 +108,13 @@ def _row(answer: Answer, wide: int, written: set[str]) -> str:
     query = answer.query
     line = f'<path d="M{PADDING} 0H{wide - PADDING}" stroke="{LINE}"/>'
     if query.text not in written:
-        words = _text(PADDING, 52, query.meaning, 17, fill=SOFT, extra='font-style="italic"')
+        words = written_text(PADDING, 52, query.meaning, 17, fill=SOFT, extra='font-style="italic"')
     elif query.text == query.meaning:
-        words = _text(PADDING, 52, query.text, 19)
+        words = written_text(PADDING, 52, query.text, 19)
     else:
-        words = _text(PADDING, 42, query.text, 19) + _text(PADDING, 66, query.meaning, 14, fill=SOFT)
+        words = written_text(PADDING, 42, query.text, 19) + written_text(
+            PADDING, 66, query.meaning, 14, fill=SOFT
+        )
     hits = "".join(
         f'<g transform="translate({PADDING + QUESTION + place * CELL} 0)">'
         f"{_hit(hit, hit.id in query.right)}</g>"
@@ -133,11 +130,11 @@ def _hit(hit: Hit, right: bool) -> str:
     return (
         f'<use href="#{hit.id}" x="{left}" y="7"/>'
         f'<rect x="{left}" y="7" width="{THUMB}" height="{THUMB}" rx="8" fill="none" {frame}/>'
-        + _text(CELL / 2, 88, f"{hit.score:.2f}", 11.5, fill=GREEN if right else INK, extra=MIDDLE)
-        + _text(CELL / 2, 101, name, 10, fill=SOFT, extra=MIDDLE)
+        + written_text(CELL / 2, 88, f"{hit.score:.2f}", 11.5, fill=GREEN if right else INK, extra=MIDDLE)
+        + written_text(CELL / 2, 101, name, 10, fill=SOFT, extra=MIDDLE)
     )
 
 
 def _footer(footing: str, unwritten: bool, height: int) -> str:
     note = "Questions in grey italics: no font here can write them, so their English meaning stands instead. "
-    return _text(MARGIN, height - 36, (note if unwritten else "") + footing, 17, fill=SOFT)
+    return written_text(MARGIN, height - 36, (note if unwritten else "") + footing, 17, fill=SOFT)

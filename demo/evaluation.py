@@ -1,4 +1,4 @@
-"""How well a model finds OpenMoji drawings by their names, language by language.
+"""How well a model finds OpenMoji drawings by their names, and names them, language by language.
 
 The drawings are ones that the model `mini` never saw; most names are ones it learned from other drawings.
 Legend: N = drawings of the gallery, Q = names asked in one language, D = width of the vectors.
@@ -6,29 +6,35 @@ Legend: N = drawings of the gallery, Q = names asked in one language, D = width 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..clip.evaluation.retrieval import recall_at_k
+from ..clip.evaluation.ranks import pair_ranks
 from ..errors import InvalidInput
 from .embedding import Embeds, Vectors, embed_pictures
 from .openmoji import Drawing, key_of
 from .progress import track
 
 KS = (1, 5, 10)
+NAMED_KS = (1, 5)  # top-1 and top-5 accuracy
 # The concepts that `mini` was not shown in any style or language; written when it is trained.
 HELD_OUT = Path(__file__).parents[1] / "clip" / "mini" / "held_out.json"
 
 
 @dataclass(frozen=True)
 class Recall:
-    """How many names were asked, and by k the share in [0, 1] with a right drawing among the first k."""
+    """How many names were asked, and by k the share in [0, 1] with a right drawing among the first k.
+
+    `named` is zero-shot classification: by k, the share of drawings whose own name, of all the language's
+    names, is among the k likeliest.
+    """
 
     queries: int
     at: Mapping[int, float]
+    named: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,21 @@ def recall(
     if not right:
         raise InvalidInput("none of the gallery's drawings has a name in this language")
     texts_QD = encoder.encode_texts(list(right))
-    ks = [k for k in KS if k <= len(gallery)]
-    return Recall(len(right), recall_at_k(texts_QD, vectors_ND, list(right.values()), ks))
+    pairs_P2 = np.array([(q, n) for q, rows in enumerate(right.values()) for n in rows])
+    of_name_Q, of_drawing_N = pair_ranks(texts_QD, vectors_ND, pairs_P2)
+    of_drawing_P = of_drawing_N[pairs_P2[:, 1]]
+    at = {k: float((of_name_Q < k).mean()) for k in KS if k <= len(gallery)}
+    named = {k: float((of_drawing_P < k).mean()) for k in NAMED_KS}
+    return Recall(len(right), at, named)
 
 
 def mean(recalls: Iterable[Recall]) -> dict[int, float]:
     """The mean over languages of recall at each k, every language weighing the same."""
-    shares = [one.at for one in recalls]
+    return mean_share([one.at for one in recalls])
+
+
+def mean_share(shares: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """The mean of the shares at each k."""
     return {k: sum(share[k] for share in shares) / len(shares) for k in shares[0]}
 
 
@@ -112,9 +126,13 @@ def held_out_keys(file: Path = HELD_OUT) -> frozenset[str]:
 
 
 def _scores(languages: Mapping[str, Recall]) -> dict[str, Any]:
-    by_language = {tag: {"queries": one.queries, **_named(one.at)} for tag, one in languages.items()}
-    return {"languages": by_language, "mean": _named(mean(languages.values()))}
+    by_language = {
+        tag: {"queries": one.queries, **_named(one.at, one.named)} for tag, one in languages.items()
+    }
+    named = mean_share([one.named for one in languages.values()])
+    return {"languages": by_language, "mean": _named(mean(languages.values()), named)}
 
 
-def _named(at: Mapping[int, float]) -> dict[str, float]:
-    return {f"recall@{k}": round(share, 4) for k, share in at.items()}
+def _named(at: Mapping[int, float], named: Mapping[int, float]) -> dict[str, float]:
+    found = {f"recall@{k}": round(share, 4) for k, share in at.items()}
+    return found | {f"acc{k}": round(share, 4) for k, share in named.items()}

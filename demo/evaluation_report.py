@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from ..errors import require
-from .evaluation import Evaluation, Recall, mean
+from .evaluation import Evaluation, Recall, mean, mean_share
 from .queries import LANGUAGES
 
 NAMES = {language.tag: language.name for language in LANGUAGES}
@@ -23,19 +23,24 @@ def language_name(tag: str) -> str:
 def table(found: Evaluation) -> Table:
     """One row a language and their mean; the last column is recall@10 among the held-out drawings alone."""
     ks = list(next(iter(found.languages.values())).at)
-    drawn = Table(header_style="bold", title=f"text to image over {found.images:,} OpenMoji drawings")
+    drawn = Table(header_style="bold", title=f"{found.images:,} OpenMoji drawings found by name, and named")
     drawn.add_column("language", style="bold")
     drawn.add_column("names", justify="right")
     for k in ks:
         drawn.add_column(f"recall@{k}", justify="right")
+    for k in next(iter(found.languages.values())).named:
+        drawn.add_column(f"named, top-{k}", justify="right")
     if found.held_out is not None:
         drawn.add_column(f"recall@{ks[-1]} of {found.held_out_images} held out", justify="right")
     for tag, one in found.languages.items():
         unseen = _last(found.held_out[tag].at) if found.held_out else []
-        drawn.add_row(f"{language_name(tag)} ({tag})", f"{one.queries:,}", *_shares(one.at), *unseen)
+        shares = [*_shares(one.at), *_shares(one.named), *unseen]
+        drawn.add_row(f"{language_name(tag)} ({tag})", f"{one.queries:,}", *shares)
     drawn.add_section()
     unseen = _last(mean(found.held_out.values())) if found.held_out else []
-    drawn.add_row("mean", "", *_shares(mean(found.languages.values())), *unseen, style="bold")
+    named = mean_share([one.named for one in found.languages.values()])
+    means = [*_shares(mean(found.languages.values())), *_shares(named), *unseen]
+    drawn.add_row("mean", "", *means, style="bold")
     return drawn
 
 

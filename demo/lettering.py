@@ -20,6 +20,7 @@ from ..whole import write_whole
 from .cache import cache_folder
 
 FAMILIES = "Noto Sans, Inter, Segoe UI, Helvetica Neue, DejaVu Sans, Arial, Liberation Sans, Aileron"
+INK = "#1f1e1b"
 CELL, COLUMNS = 32, 32  # pixels and cells of the probe, a picture of one character a cell
 NO_CHARACTER = "\U0010ffff"  # for ever unassigned, so drawn as a missing character
 
@@ -41,6 +42,11 @@ def drawable(texts: Iterable[str], options: dict[str, list[str]]) -> set[str]:
     texts = set(texts)
     missing = _missing({character for text in texts for character in text}, options)
     return {text for text in texts if not missing & set(text)}
+
+
+def written_text(x: float, y: float, text: str, size: float, *, fill: str = INK, extra: str = "") -> str:
+    """An SVG element that writes the text; `extra` are further attributes."""
+    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{fill}" {extra}>{escape(text)}</text>'
 
 
 def rasterise(svg: str, options: dict[str, list[str]]) -> bytes:

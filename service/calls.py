@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import ArrayLike
 
+from ..clip.evaluation.ranking import LabelScore
 from ..errors import InvalidInput
 from ..proto.polylens.v1 import classify_pb2, collection_pb2, describe_pb2, embed_pb2, info_pb2, search_pb2
 from . import converters as to
@@ -24,7 +25,6 @@ from .records import (
     Effort,
     IdQuery,
     ImageQuery,
-    LabelScore,
     Manner,
     Page,
     Point,

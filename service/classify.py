@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..clip.evaluation.ranking import ranked
 from ..clip.evaluation.zero_shot import class_vectors
 from .checks import blame, check_count, check_text
 from .embedder import Embedder
 from .errors import InvalidField, TooLarge
-from .records import Classified, Embedding, LabelScore, Vector
+from .records import Classified, Embedding
 from .settings import Limits
 from .stopwatch import Stopwatch
 from .together import together
@@ -75,19 +76,3 @@ class Classifier:
                         raise embedded.errors[i]
                 found.append(embedding)
         return found
-
-
-def ranked(labels: Sequence[str], cosines_C: Vector, scale: float, top: int = 0) -> list[LabelScore]:
-    """The labels with the softmax of their scaled cosines, best first; equal ones in the order given."""
-    return softmax_ranked(labels, cosines_C, top, scale)
-
-
-def softmax_ranked(
-    labels: Sequence[str], scores_C: Vector, top: int = 0, scale: float = 1.0
-) -> list[LabelScore]:
-    """The labels with the softmax of their scaled scores, best first; equal ones in the order given."""
-    logits_C = scale * scores_C.astype(np.float64)
-    weights_C = np.exp(logits_C - logits_C.max())
-    probabilities_C = weights_C / weights_C.sum()
-    order = np.argsort(-scores_C, kind="stable")[: top or len(labels)]
-    return [LabelScore(labels[i], float(probabilities_C[i]), float(scores_C[i])) for i in order]

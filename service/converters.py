@@ -6,6 +6,7 @@ A server reads requests and writes replies with them, a client the other way rou
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 
+from ..clip.evaluation.ranking import LabelScore
 from ..errors import InvalidInput, PolylensError
 from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2, types_pb2
 from .checks import blame
@@ -20,7 +21,6 @@ from .records import (
     Hit,
     IdQuery,
     ImageQuery,
-    LabelScore,
     Manner,
     MixtureQuery,
     ModelInfo,

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..clip.evaluation.ranking import ranked
 from ..clip.recipe import written
 from ..errors import InvalidInput
 from .batching import Batcher
 from .capabilities import Capabilities, Labeller
 from .checks import check_count, check_image
-from .classify import softmax_ranked
 from .decoding import Decoders
 from .embedder import Embedder
 from .errors import InvalidField
@@ -79,7 +79,7 @@ class Labelling:
         note = partial(self._metrics.entry, f"probe:{probe}")
         found, errors = await gathered(self._batchers[probe], images, watch, note)
         classes = self._labellers[probe].classes
-        told = [None if logits_C is None else softmax_ranked(classes, logits_C, top) for logits_C in found]
+        told = [None if logits_C is None else ranked(classes, logits_C, top=top) for logits_C in found]
         return Classified(told, errors, timings=watch.read())
 
     def _prepare(self, name: str, image: bytes) -> Any:

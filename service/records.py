@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..clip.evaluation.ranking import LabelScore
 from .settings import Limits
 
 Vector = NDArray[np.float32]
@@ -226,18 +227,6 @@ class Answers:
     errors: Mapping[int, Exception]
     collection: str
     timings: Timings = Timings()
-
-
-@dataclass(frozen=True, slots=True)
-class LabelScore:
-    """How probable a label is among the labels of its request, and the cosine of image and label.
-
-    Of a probe: among its classes, and the logit.
-    """
-
-    label: str
-    probability: float
-    score: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Legend: N = images or texts of all processes, D = width.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -82,6 +83,25 @@ def gathered(own_ND: Vectors, total: int, world: World) -> Vectors:
         rows = range(rank, total, world.size)
         all_ND[rank :: world.size] = part[: len(rows)].cpu().numpy()
     return all_ND
+
+
+def gathered_texts(own: Sequence[str], total: int, world: World) -> list[str]:
+    """The texts rank, rank + size, ... of every process put in their places."""
+    if world.size == 1:
+        return list(own)
+    content = torch.frombuffer(bytearray(json.dumps(list(own)).encode()), dtype=torch.uint8)
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    length = torch.tensor([len(content)], device=device)
+    lengths = [torch.empty_like(length) for _ in range(world.size)]
+    dist.all_gather(lengths, length)
+    padded = torch.zeros(int(max(lengths)), dtype=torch.uint8, device=device)
+    padded[: len(content)] = content.to(device)
+    parts = [torch.empty_like(padded) for _ in range(world.size)]
+    dist.all_gather(parts, padded)
+    texts = [""] * total
+    for rank, (part, size) in enumerate(zip(parts, lengths, strict=True)):
+        texts[rank :: world.size] = json.loads(bytes(part[: int(size)].cpu().numpy()))
+    return texts
 
 
 def size_of(items: Items) -> int:

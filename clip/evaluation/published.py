@@ -13,6 +13,11 @@ from pathlib import Path
 DATA = Path(__file__).with_name("published.json")
 # One data set, one language, two names.
 DATA_SETS = {"xtd10": "multilingual_mscoco_captions"}
+CAPTIONED = {
+    "mscoco_captions": "coco_karpathy_test",
+    "flickr30k": "flickr30k_karpathy_test",
+    "nocaps": "nocaps_val",
+}
 TAGS = {"cn": "zh", "jp": "ja"}
 
 
@@ -35,7 +40,8 @@ def published() -> tuple[Row, ...]:
 
 def published_beside(task: str, dataset: str, language: str) -> list[Row]:
     """The published rows of the same task, data set and language as a measured one."""
-    wanted = (task, DATA_SETS.get(dataset, dataset), TAGS.get(language, language))
+    names = CAPTIONED if task == "captioning" else DATA_SETS
+    wanted = (task, names.get(dataset, dataset), TAGS.get(language, language))
     return [
         row for row in published() if (row.task, row.dataset, TAGS.get(row.language, row.language)) == wanted
     ]

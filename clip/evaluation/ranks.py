@@ -48,15 +48,20 @@ def pair_ranks(
         own_P[tile.pairs] = scores[_inside(pairs, tile)]
     best_R = _best(len(rows), pairs[:, 0], own_P)
     best_C = _best(len(columns), pairs[:, 1], own_P)
-    ranks_R = torch.zeros(len(rows), dtype=torch.int64)
-    ranks_C = torch.zeros(len(columns), dtype=torch.int64)
+    ranks_R = np.zeros(len(rows), np.int64)
+    ranks_C = np.zeros(len(columns), np.int64)
+    mask = torch.empty(min(side, len(rows)) * min(side, len(columns)), dtype=torch.bool)
     for tile in tiles:
         scores = rows[tile.rows] @ columns[tile.columns].T
         scores[_inside(pairs, tile)] = -torch.inf
-        ranks_R[tile.rows] += (scores >= best_R[tile.rows, None]).sum(1)
+        above = mask[: scores.numel()].view(scores.shape)
+        torch.ge(scores, best_R[tile.rows, None], out=above)
+        # numpy counts bytes many times faster than torch sums booleans.
+        ranks_R[tile.rows] += [np.count_nonzero(row) for row in above.numpy()]
         if both:
-            ranks_C[tile.columns] += (scores >= best_C[None, tile.columns]).sum(0)
-    return ranks_R.numpy(), ranks_C.numpy()
+            torch.ge(scores, best_C[None, tile.columns], out=above)
+            ranks_C[tile.columns] += np.add.reduce(above.numpy(), axis=0, dtype=np.int32)
+    return ranks_R, ranks_C
 
 
 def _best(count: int, places_P: Tensor, scores_P: Tensor) -> Tensor:

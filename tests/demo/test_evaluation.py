@@ -27,7 +27,14 @@ def test_a_model_that_knows_the_names_finds_everything(
     encoder = fake({name: emoji for emoji, name in ENGLISH.items()})
     found = evaluate(encoder, gallery, files, {"en": ENGLISH})
     assert found.images == 12 and found.held_out is None
-    assert found.languages == {"en": Recall(4, {1: 1.0, 5: 1.0, 10: 1.0})}
+    assert found.languages == {"en": Recall(4, {1: 1.0, 5: 1.0, 10: 1.0}, {1: 1.0, 5: 1.0})}
+
+
+def test_drawings_are_named_among_all_names(fake: Fake, gallery: list[Drawing], files: Any) -> None:
+    """The cat's and the key's names are swapped: two of four drawings are named wrongly."""
+    encoder = fake({"cat": "🔑", "red apple": "🍎", "rocket": "🚀", "key": "🐈"})
+    found = recall(encoder, vectors(encoder, gallery, files), gallery, ENGLISH)
+    assert found.named == {1: 0.5, 5: 1.0} and found.at[1] == 0.5
 
 
 def test_one_wrong_word_of_four_costs_a_quarter_at_1(fake: Fake, gallery: list[Drawing], files: Any) -> None:

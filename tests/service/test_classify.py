@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from polylens.clip.evaluation.ranking import ranked
 from polylens.proto.polylens.v1 import classify_pb2
-from polylens.service.classify import ranked
 from polylens.service.client import Client
 from polylens.service.errors import BatchError, RemoteError
 

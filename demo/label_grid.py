@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ..clip.evaluation.labelling import LabelScore
+from ..clip.evaluation.ranking import LabelScore
 from ..clip.images import open_image
 from .lettering import FAMILIES, INK, font_options, rasterise, written_text
 

@@ -7,11 +7,11 @@ SPICE do. Without Java a plain tokenizer stands in, METEOR and SPICE are left ou
 import re
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidInput, require
 
-EXTRA = "eval"
 # The punctuation that pycocoevalcap's tokenizer removes is left out; a dash within a word stays.
 WORD = re.compile(r"\w+(?:-\w+)*|'\w+|n't")
 SHORTENED = re.compile(r"\b(\w+)('(?:s|m|d|ll|re|ve))\b|\b(\w+?)(n't)\b")
@@ -35,22 +35,40 @@ def caption_metrics(
     given = tokenize({row: list(texts) for row, texts in enumerate(references)})
     metrics = _python_metrics(made, given)
     reasons = {} if found else {"tokenizer": "Java is not installed: words were told apart in a plainer way"}
-    for name, module in (("METEOR", "meteor"), ("SPICE", "spice")):
-        if not found:
-            reasons[name] = "needs Java, which is not installed"
-            continue
+    if not found:
+        return metrics, reasons | dict.fromkeys(("METEOR", "SPICE"), "needs Java, which is not installed")
+    for name, score in (("METEOR", _meteor), ("SPICE", _spice)):
         try:
-            scorer = getattr(require(f"pycocoevalcap.{module}.{module}", EXTRA), name.capitalize())()
-            metrics[name] = float(scorer.compute_score(given, made)[0])
-        except (OSError, RuntimeError, ValueError, IndexError, BrokenPipeError) as error:
+            metrics[name] = score(made, given)
+        except (OSError, RuntimeError, ValueError, IndexError) as error:
             reasons[name] = f"its Java program failed: {error}"
     return metrics, reasons
 
 
+def _meteor(made: Captions, given: Captions) -> float:
+    scorer: Any = require("pycocoevalcap.meteor.meteor", "eval").Meteor()
+    score = float(scorer.compute_score(given, made)[0])
+    process = scorer.meteor_p
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+    process.kill()
+    process.wait()
+    return score
+
+
+def _spice(made: Captions, given: Captions) -> float:
+    """The score; its models, which pycocoevalcap would download unasked, must be there."""
+    module: Any = require("pycocoevalcap.spice.spice", "eval")
+    if not list((Path(module.__file__).parent / "lib").glob("stanford-corenlp-3.6.0*.jar")):
+        fetch = "from pycocoevalcap.spice.get_stanford_models import get_stanford_models as g; g()"
+        raise RuntimeError(f'its models are not here; fetch them once: python -c "{fetch}"')
+    return float(module.Spice().compute_score(given, made)[0])
+
+
 def _python_metrics(made: Captions, given: Captions) -> dict[str, float]:
-    bleu: Any = require("pycocoevalcap.bleu.bleu", EXTRA)
-    rouge: Any = require("pycocoevalcap.rouge.rouge", EXTRA)
-    cider: Any = require("pycocoevalcap.cider.cider", EXTRA)
+    bleu: Any = require("pycocoevalcap.bleu.bleu", "eval")
+    rouge: Any = require("pycocoevalcap.rouge.rouge", "eval")
+    cider: Any = require("pycocoevalcap.cider.cider", "eval")
     scores, _ = bleu.Bleu(4).compute_score(given, made, verbose=0)
     metrics = {f"Bleu_{n}": float(score) for n, score in enumerate(scores, 1)}
     metrics["ROUGE_L"] = float(rouge.Rouge().compute_score(given, made)[0])
@@ -60,7 +78,7 @@ def _python_metrics(made: Captions, given: Captions) -> dict[str, float]:
 
 def ptb_tokenized(captions: Captions) -> Captions:
     """The captions as pycocoevalcap tokenizes them, by the Stanford tokenizer in Java."""
-    module: Any = require("pycocoevalcap.tokenizer.ptbtokenizer", EXTRA)
+    module: Any = require("pycocoevalcap.tokenizer.ptbtokenizer", "eval")
     rows = {row: [{"caption": text} for text in texts] for row, texts in captions.items()}
     tokenized: Captions = module.PTBTokenizer().tokenize(rows)
     return tokenized

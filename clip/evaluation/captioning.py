@@ -51,9 +51,10 @@ def evaluate_captioning(
     world: World = ALONE,
     limit: int | None = None,
     progress: bool = False,
+    java: bool | None = None,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """pycocoevalcap's metrics, and why some are missing; see `caption_metrics`."""
     said, references = caption_items(
         encoder, data, wording=wording, world=world, limit=limit, progress=progress
     )
-    return caption_metrics(said, references)
+    return caption_metrics(said, references, java=java)

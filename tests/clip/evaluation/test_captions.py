@@ -67,6 +67,14 @@ def test_the_plain_tokenizer_is_the_original_one_on_plain_captions() -> None:
     assert plainly_tokenized(captions) == ptb_tokenized(captions)
 
 
+@pytest.mark.skipif(not JAVA, reason="METEOR is a Java program")
+def test_with_java_there_is_meteor_and_a_word_about_spice() -> None:
+    pytest.importorskip("pycocoevalcap", reason="pycocoevalcap is an extra")
+    found, reasons = caption_metrics(CAPTIONS, REFERENCES)
+    assert 0.05 < found["METEOR"] < 0.9
+    assert "SPICE" in found or "models are not here" in reasons["SPICE"]
+
+
 def test_sentences_do_not_depend_on_their_batch(encoder: polylens.Encoder, layouts: Any) -> None:
     pictures = [layouts.picture(what, 1) for what in layouts.classes[:3]]
     wording = Wording(beams=2, least=2, most=6)
@@ -85,7 +93,7 @@ def test_a_data_set_is_captioned_and_compared(
     layouts.coco(tmp_path, "nocaps_val_4500_captions.json", "validation")
     data = open_captioned("nocaps", tmp_path, split="val")
     wording = Wording(beams=1, least=1, most=4)
-    found, _ = evaluate_captioning(encoder, data, wording=wording, limit=3)
+    found, _ = evaluate_captioning(encoder, data, wording=wording, limit=3, java=False)
     assert {"Bleu_4", "ROUGE_L", "CIDEr"} <= found.keys()
     assert all(0 <= value <= 10 for value in found.values())
 

@@ -1,14 +1,15 @@
 """`polylens embed`: any number of pictures and texts to shards of vectors, or a few to one file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..backbone.pixels import DRAFT
 from ..backbone.world import World, local_device
 from ..clip.embedding.errors import Incomplete
-from ..clip.embedding.plan import mine
+from ..clip.embedding.on_ray import Resources, run_on_ray
+from ..clip.embedding.plan import Plan, mine
 from ..clip.embedding.plot import draw_summary
 from ..clip.embedding.run import plan_of, run_job
 from ..clip.embedding.settings import Settings
@@ -64,6 +65,10 @@ def embed(
         bool,
         typer.Option("--fast-jpeg", help="Decode JPEGs no larger than needed: other pixels, other vectors."),
     ] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: the cluster that RAY_ADDRESS names.")] = "local",
+    actors: Annotated[int, typer.Option(help="With ray: actors at most; 0 for all that have room.")] = 0,
+    actor_cpus: Annotated[float, typer.Option(help="With ray: CPUs of an actor.")] = 1,
+    actor_gpus: Annotated[float, typer.Option(help="With ray: GPUs of an actor.")] = 0,
     rank: Annotated[
         int | None, typer.Option(help="Which of --world processes this is; else torchrun or Slurm say so.")
     ] = None,
@@ -98,6 +103,8 @@ def embed(
     polylens embed 's3://bucket/{00000..00999}.tar' vectors --model OpenGVLab/InternVL-14B-224px
 
     polylens embed vectors --verify
+
+    polylens embed /shared/tars /shared/vectors --engine ray --actor-gpus 1 --actor-cpus 8 --workers 7
 
     polylens embed pictures.npz --image ~/Pictures
 
@@ -136,7 +143,13 @@ def embed(
         image_column=image_column,
         caption_column=caption_column,
     )
-    typer.echo(_job(load(**choice), sources, out, settings, kind, workers, here))
+    if engine == "ray":
+        resources = Resources(actor_cpus, actor_gpus, actors, workers or 0)
+        typer.echo(_job_on_ray(choice, sources, out, settings, kind, resources))
+    elif engine == "local":
+        typer.echo(_job(load(**choice), sources, out, settings, kind, workers, here))
+    else:
+        raise typer.BadParameter(f"engine is {engine!r}, expected local or ray")
 
 
 def _job(
@@ -156,6 +169,26 @@ def _job(
         manifest = run_job(plan, encoder, workers=workers, world=here, report=bar)
     if manifest is None:
         return f"other processes are still at work on {out}"
+    return _done(plan, manifest)
+
+
+def _job_on_ray(
+    choice: dict[str, str],
+    sources: list[str],
+    out: Path,
+    settings: Settings,
+    kind: str,
+    resources: Resources,
+) -> str:
+    """What was done, in a sentence."""
+    plan = plan_of(load(**choice), sources, out, settings, kind)
+    with Bar(plan.samples, len(plan)) as bar:
+        manifest = run_on_ray(plan, choice, resources, bar)
+    return _done(plan, manifest)
+
+
+def _done(plan: Plan, manifest: dict[str, Any]) -> str:
+    out = plan.out
     draw_summary(plan)
     refused = f", {manifest['rejected']} refused (see {out}/rejects)" if manifest["rejected"] else ""
     return f"{manifest['rows']} rows of {manifest['dim']} numbers in {out}{refused}"

@@ -43,6 +43,10 @@ HELP = {
     "log_format": "text or json.",
     "log_calls": "A line in the log for every call.",
     "traces": "Send OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT says where.",
+    "engine": "local, or ray: forward passes on the cluster that RAY_ADDRESS names.",
+    "replicas": "With ray: how many replicas of the model.",
+    "replica_cpus": "With ray: CPUs of a replica.",
+    "replica_gpus": "With ray: GPUs of a replica.",
     "device": "auto, cpu, cuda, cuda:1, ...; several with commas.",
     "dtype": "auto, float32, bfloat16 or float16.",
     "quantize": "none, or int8: faster on a CPU, for vectors of its own kind.",
@@ -85,6 +89,8 @@ def serve(**chosen: Any) -> None:
     polylens serve --http-port 8080 --segment tiny/upernet_full --segment-checkpoint runs/full/iter_400.pth
 
     polylens serve --probe animals=runs/animals/probe.safetensors
+
+    polylens serve --engine ray --replicas 8 --replica-gpus 1
 
     polylens serve --config /etc/polylens.yaml --check
 

@@ -1,9 +1,10 @@
 """Runs a server until it is told to stop, or looks whether it could run."""
 
 import asyncio
+import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..clip.encoder import Encoder as Loaded
 from ..clip.load import load
@@ -16,6 +17,7 @@ from ..index.opening import open_store
 from .capabilities import Capabilities
 from .engine import Engine
 from .records import Encoder
+from .replicas import deployed
 from .server import Server, serving
 from .settings import Settings
 
@@ -45,17 +47,18 @@ def check(settings: Settings, tell: Callable[[str, str], None], able: Able = pla
 
 async def _run(settings: Settings, announce: Callable[[Server, Engine], None], able: Able) -> None:
     server = Server(settings)
-    try:
-        store = await asyncio.to_thread(open_collections, settings.data)
-        encoders = await asyncio.to_thread(load_all, settings)
-        capabilities = await asyncio.to_thread(able, settings, encoders)
-        engine = Engine(encoders[0], store, settings, replicas=encoders[1:], capabilities=capabilities)
-    except BaseException:
-        await server.stop(0)
-        raise
-    async with serving(engine, server):
-        announce(server, engine)
-        await _told_to_stop()
+    with contextlib.ExitStack() as at_end:
+        try:
+            store = await asyncio.to_thread(open_collections, settings.data)
+            encoders = await asyncio.to_thread(lambda: at_end.enter_context(loaded(settings)))
+            capabilities = await asyncio.to_thread(able, settings, encoders)
+            engine = Engine(encoders[0], store, settings, replicas=encoders[1:], capabilities=capabilities)
+        except BaseException:
+            await server.stop(0)
+            raise
+        async with serving(engine, server):
+            announce(server, engine)
+            await _told_to_stop()
 
 
 async def _check(settings: Settings, tell: Callable[[str, str], None], able: Able) -> bool:
@@ -72,8 +75,11 @@ async def _check(settings: Settings, tell: Callable[[str, str], None], able: Abl
             raise PolylensError("; ".join(problems))
 
     async def load_model() -> None:
-        encoders = await asyncio.to_thread(load_all, settings)
-        await asyncio.to_thread(able, settings, encoders)
+        def once() -> None:
+            with loaded(settings) as encoders:
+                able(settings, encoders)
+
+        await asyncio.to_thread(once)
 
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "address, certificates, tokens": listen,
@@ -90,6 +96,16 @@ async def _check(settings: Settings, tell: Callable[[str, str], None], able: Abl
         else:
             tell(name, "")
     return good
+
+
+@contextlib.contextmanager
+def loaded(settings: Settings) -> Iterator[Sequence[Encoder]]:
+    """The model on each device of this machine, or on replicas by Ray."""
+    if settings.engine == "local":
+        yield load_all(settings)
+        return
+    with deployed(settings) as encoders:
+        yield encoders
 
 
 def load_all(settings: Settings) -> list[Encoder]:

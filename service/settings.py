@@ -26,6 +26,7 @@ class Limits:
 
 LEAST = {
     "max_batch": 1,
+    "replicas": 1,
     "max_batch_tokens": 1,
     "max_batch_pixels": 1,
     "workers": 1,
@@ -35,6 +36,17 @@ LEAST = {
     "max_queue": Limits().max_items,
     "max_bytes": Limits().max_message_bytes,
 }
+
+
+NOT_NEGATIVE = (
+    "replica_cpus",
+    "replica_gpus",
+    "max_wait_ms",
+    "max_delay_ms",
+    "decoder_seconds",
+    "drain_seconds",
+    "grace_seconds",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +71,10 @@ class Settings:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     tokens: Path | None = None
+    engine: str = "local"
+    replicas: int = 1
+    replica_cpus: float = 1.0
+    replica_gpus: float = 0.0
     device: str = "auto"
     dtype: str = "auto"
     quantize: str = "none"
@@ -95,6 +111,10 @@ class Settings:
             raise InvalidInput("tls_cert and tls_key are needed together")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise InvalidInput("tls_client_ca needs tls_cert and tls_key")
-        for name in ("max_wait_ms", "max_delay_ms", "decoder_seconds", "drain_seconds", "grace_seconds"):
+        if self.engine not in ("local", "ray"):
+            raise InvalidInput(f"engine is {self.engine!r}, not 'local' or 'ray'")
+        if self.engine == "ray" and self.quantize != "none":
+            raise InvalidInput(f"quantize is {self.quantize!r}, which goes with the engine 'local' only")
+        for name in NOT_NEGATIVE:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInput(f"{name} is {getattr(self, name)}, not zero or more")

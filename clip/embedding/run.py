@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,31 +62,57 @@ def run_job(
     This process does its own units, then what it finds undone of the others'. With 0 workers pictures are
     decoded in threads. `Incomplete` if units failed, however often they were tried.
     """
-    describe = describer(encoder) if plan.settings.captions else None
-    model = partial(encode, encoder, settings=plan.settings, describe=describe)
     own, others = mine(range(len(plan)), world.rank, world.size)
-    decoders = Decoders(workers, encoder.recipe) if workers and plan.settings.images else None
-    decode = decode_there(encoder, decoders.prepare) if decoders else decode_here(encoder)
-    step = partial(prepare, settings=plan.settings, encoder=encoder, decode=decode)
-    failed: dict[int, Exception] = {}
-    with closing(decoders) if decoders else nullcontext():
+    with closing(Bench(plan, encoder, workers)) as bench:
         numbers = [*_undone(plan, own, report), *reversed(others)]
-        for attempt in range(ATTEMPTS):
-            time.sleep(PAUSE * attempt)
-            pin = encoder.device.type == "cuda"
-            threads = workers or encoder.workers
-            with (
-                ExitStack() as claims,
-                closing(staged(plan, numbers, step, claims, workers=threads, pin=pin)) as stream,
-            ):
-                failed = dict(_units(plan, model, stream, report))
-            if not failed:
-                break
-            numbers = list(failed)
+        refuse_failed(retried(lambda numbers: bench.do(numbers, report), numbers))
+    return finish(plan)
+
+
+def retried(do: Callable[[list[int]], dict[int, Exception]], numbers: list[int]) -> dict[int, Exception]:
+    """The units that failed as often as they may, with their last errors."""
+    failed: dict[int, Exception] = {}
+    for attempt in range(ATTEMPTS):
+        time.sleep(PAUSE * attempt)
+        failed = do(numbers)
+        if not failed:
+            break
+        numbers = list(failed)
+    return failed
+
+
+def refuse_failed(failed: dict[int, Exception]) -> None:
+    """Raises `Incomplete` if there are any."""
     if failed:
         number, error = next(iter(failed.items()))
         raise Incomplete(f"{len(failed)} units could not be done; unit {number}: {error}") from error
-    return finish(plan)
+
+
+class Bench:
+    """What a process does units with: a model, and processes that decode for it, kept from unit to unit."""
+
+    def __init__(self, plan: Plan, encoder: Encoder, workers: int) -> None:
+        self._plan, self._encoder, self._workers = plan, encoder, workers
+        describe = describer(encoder) if plan.settings.captions else None
+        self._model = partial(encode, encoder, settings=plan.settings, describe=describe)
+        self._decoders = Decoders(workers, encoder.recipe) if workers and plan.settings.images else None
+        decode = decode_there(encoder, self._decoders.prepare) if self._decoders else decode_here(encoder)
+        self._step = partial(prepare, settings=plan.settings, encoder=encoder, decode=decode)
+
+    def do(self, numbers: Iterable[int], report: Report) -> dict[int, Exception]:
+        """Does the units that are neither done nor another's; the errors of those that failed."""
+        pin = self._encoder.device.type == "cuda"
+        threads = self._workers or self._encoder.workers
+        with (
+            ExitStack() as claims,
+            closing(staged(self._plan, numbers, self._step, claims, workers=threads, pin=pin)) as stream,
+        ):
+            return dict(_units(self._plan, self._model, stream, report))
+
+    def close(self) -> None:
+        """Ends the processes."""
+        if self._decoders is not None:
+            self._decoders.close()
 
 
 def _undone(plan: Plan, numbers: Iterable[int], report: Report) -> Iterator[int]:

@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+from polylens.service import AsyncClient
 from polylens.service.errors import RemoteError
 
 VECTORS = np.random.default_rng(0).standard_normal((12, 16)).astype(np.float32)
@@ -52,8 +53,8 @@ async def story(client, picture) -> list:
 
 def test_the_service_cannot_tell_the_difference(serve, tmp_path, picture):
     async def told_by(place: str) -> list:
-        async with serve(place) as service:
-            return await story(service.client, picture)
+        async with serve(place) as service, AsyncClient(service.address, timeout=60) as client:
+            return await story(client, picture)
 
     folder = asyncio.run(told_by(str(tmp_path / "folder")))
     milvus = asyncio.run(told_by(f"milvus+lite:{tmp_path / 'milvus.db'}"))

@@ -74,7 +74,7 @@ class Wanderer:
         if not names:
             return 1.0
         stored = np.array([self.model[name][0] for name in names]).astype(self.collection.dtype)
-        queries, row = self.vectors(40), {name: n for n, name in enumerate(names)}
+        queries, row = self.vectors(100), {name: n for n, name in enumerate(names)}
         found = 0
         for query, hits in zip(queries, self.collection.search(queries, k, condition), strict=True):
             scores = (stored.astype(np.float64) @ query).astype(np.float32)
@@ -89,7 +89,7 @@ class Wanderer:
     ("factory", "dtype"),
     [
         *(("Flat", "float16"), ("SQfp16", "float32"), ("HNSW16", "float32"), ("IVF16,Flat", "float16")),
-        *(("IVF16,SQ8", "float32"), ("OPQ4,IVF8,PQ4x4", "float32")),
+        *(("IVF16,SQ8", "float32"), ("IVF8,PQ8x4", "float32")),
     ],
 )
 def test_recall_stays_within_a_hundredth_of_exact(tmp_path, factory, dtype, seed):
@@ -111,10 +111,7 @@ def test_recall_stays_within_a_hundredth_of_exact(tmp_path, factory, dtype, seed
             allowed = range(10) if condition is None else condition.values
             recalls[which].append(wanderer.recall(condition, allowed))
     wanderer.collection.close()
-    assert {which: round(min(found), 3) for which, found in recalls.items() if min(found) < 0.98} == {}
-    assert {
-        which: round(np.mean(found), 3) for which, found in recalls.items() if np.mean(found) < 0.99
-    } == {}
+    assert {which: round(min(found), 3) for which, found in recalls.items() if min(found) < 0.99} == {}
 
 
 def test_control_an_index_asked_too_little_is_noticed(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ OPS = "mmcv._ext"
 CORES = ("core", "_core")  # where numpy 1 and numpy 2 keep the two functions that rebuild arrays
 BUILTINS = ("builtins", "__builtin__")  # what a pickle of protocol 2 calls them, read and written
 DUNDER = "__"
+STATISTICS = ("min", "max", "current", "mean")  # those that every log of mmengine has
 
 
 class MissingOps(ModuleType):
@@ -78,9 +79,11 @@ def allow_history() -> None:
 def statistic(owner: Any, name: str) -> Callable[..., Any]:
     """The method `name` of mmengine's HistoryBuffer; stands for `getattr` when a checkpoint is read."""
     history_buffer = require("mmengine.logging", "segmentation").HistoryBuffer
-    method: Callable[..., Any] | None = history_buffer._statistics_methods.get(name)
-    if owner is not history_buffer or method is None:
+    # The class knows its own only once there was an object of it, so not in a process that has just begun.
+    known = {each: vars(history_buffer)[each] for each in STATISTICS} | history_buffer._statistics_methods
+    if owner is not history_buffer or name not in known:
         raise InvalidInput(f"a checkpoint asks for {name!r} of {owner!r}, expected a statistic of its log")
+    method: Callable[..., Any] = known[name]
     return method
 
 

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from polylens.errors import MissingExtra
-from polylens.segmentation.mends import OPS, MissingOps, allow_history, mend, stand_in_for_ops
+from polylens.errors import InvalidInput, MissingExtra
+from polylens.segmentation.mends import (
+    OPS,
+    MissingOps,
+    allow_history,
+    mend,
+    stand_in_for_ops,
+    statistic,
+)
 
 compiled = pytest.mark.skipif(
     not isinstance(sys.modules.get(OPS), MissingOps), reason="mmcv is compiled in this environment"
@@ -60,6 +67,21 @@ def test_a_log_is_read_back() -> None:
     assert loaded["loss"].mean() == 2.0
     assert loaded["best"] == 0.5
     assert loaded["scores"].tolist() == [0, 1, 2]
+
+
+def test_a_log_is_read_back_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the class of the log has not been used, and knows no statistics yet."""
+    file = history()
+    monkeypatch.setattr(HistoryBuffer, "_statistics_methods", {})
+    assert torch.load(file, weights_only=True)["loss"].mean() == 2.0
+
+
+@pytest.mark.parametrize("name", ["__init__", "__subclasses__", "update"])
+def test_nothing_else_of_the_class_is_given(name: str) -> None:
+    with pytest.raises(InvalidInput, match="expected a statistic of its log"):
+        statistic(HistoryBuffer, name)
+    with pytest.raises(InvalidInput, match="expected a statistic of its log"):
+        statistic(torch, "mean")
 
 
 def test_control_torch_refuses_it_without_the_mend() -> None:

@@ -35,6 +35,7 @@ HELP = {
     "http_port": "Port for HTTP and the page; 0 is any free one.",
     "pictures": "Folder whose pictures the page may show.",
     "probe": "A trained probe, NAME=FILE or FILE; several times. See docs/probe.md.",
+    "snapshots": "Folder into which snapshots of collections may be written.",
     "insecure": "Let other machines in, unencrypted and unchecked.",
     "tls_cert": "Certificate chain (PEM); read anew when it changes.",
     "tls_key": "Its key (PEM).",

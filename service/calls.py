@@ -31,6 +31,7 @@ from .records import (
     Query,
     SearchResult,
     ServerInfo,
+    SnapshotFile,
     StoredPoint,
     TextQuery,
     Vector,
@@ -358,6 +359,15 @@ def aliases() -> Call[dict[str, str]]:
         "ListAliases",
         [collection_pb2.ListAliasesRequest()],
         lambda replies: {one.name: one.collection for one in replies[0].aliases},
+    )
+
+
+def snapshot(name: str) -> Call[SnapshotFile]:
+    """Copies the collection, as it is now, into a file of the server's folder for snapshots."""
+    return Call(
+        "SnapshotCollection",
+        [collection_pb2.SnapshotCollectionRequest(name=name)],
+        lambda replies: SnapshotFile(replies[0].file, replies[0].size, replies[0].count),
     )
 
 

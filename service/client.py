@@ -156,6 +156,7 @@ class Client:
     set_alias = _method(calls.set_alias)
     remove_alias = _method(calls.remove_alias)
     aliases = _method(calls.aliases)
+    snapshot = _method(calls.snapshot)
     info = _method(calls.info)
 
     def run(self, call: Call[Result]) -> Result:
@@ -251,6 +252,7 @@ class AsyncClient:
     set_alias = _async_method(calls.set_alias)
     remove_alias = _async_method(calls.remove_alias)
     aliases = _async_method(calls.aliases)
+    snapshot = _async_method(calls.snapshot)
     info = _async_method(calls.info)
 
     async def run(self, call: Call[Result]) -> Result:

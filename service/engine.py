@@ -17,7 +17,7 @@ from .checks import blame, check_count, check_id, check_k, check_manner, check_n
 from .classify import Classifier
 from .describing import Describer
 from .embedder import Embedder
-from .errors import InvalidField
+from .errors import InvalidField, NotOffered
 from .labelling import Labelling
 from .metrics import Metrics
 from .originals import Originals
@@ -40,6 +40,7 @@ from .records import (
     SearchResult,
     Segmented,
     ServerInfo,
+    SnapshotFile,
     Sought,
     StoredPoint,
     Upserted,
@@ -337,6 +338,14 @@ class Engine:
     async def aliases(self) -> dict[str, str]:
         """The collection of each alias."""
         return await self._disk.run(self._store.aliases)
+
+    async def snapshot(self, name: str) -> SnapshotFile:
+        """A copy of the collection as it is now, in the folder that the settings name for it."""
+        folder = self.settings.snapshots
+        if folder is None:
+            raise NotOffered("the server has no folder for snapshots: --snapshots FOLDER")
+        target = await self._disk.run(self._store.open, name)
+        return await self._disk.run(shelf.snapshot, target, folder)
 
     async def drop_collection(self, name: str) -> None:
         """Deletes the collection and every point in it."""

@@ -57,6 +57,7 @@ SCOPE = {
     "DropCollection": "admin",
     "SetAlias": "admin",
     "RemoveAlias": "admin",
+    "SnapshotCollection": "admin",
     "ServerReflection": "read",  # gRPC's own
 }
 # How much of a server the calls of each service may fill: searches find room whatever others do.

@@ -319,6 +319,15 @@ class CollectionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """A file in the server's folder for snapshots: its name, its bytes, the points in it."""
+
+    name: str
+    size: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """The model a server runs."""
 

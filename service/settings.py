@@ -62,6 +62,7 @@ class Settings:
     port: int = 51000
     http_port: int | None = None
     pictures: Path | None = None
+    snapshots: Path | None = None
     insecure: bool = False
     probe: list[str] = field(default_factory=list)
     log_format: str = "text"

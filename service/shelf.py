@@ -5,10 +5,13 @@ D = dimensions of the model's vectors, Q = queries.
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import InvalidInput, PolylensError
+from ..index.collection import Collection
 from ..index.errors import CollectionNotFound, FingerprintMismatch
 from ..index.filters import Filter
 from ..index.interface import AnyCollection, AnyStore
@@ -16,8 +19,8 @@ from ..index.plan import Effort
 from ..index.policy import AUTO
 from ..index.results import Record
 from ..index.validation import MAX_K
-from .errors import InvalidField, PointNotFound
-from .records import CollectionInfo, Hit, Manner, Page, Point, Sought, StoredPoint, Vector
+from .errors import InvalidField, NotOffered, PointNotFound
+from .records import CollectionInfo, Hit, Manner, Page, Point, SnapshotFile, Sought, StoredPoint, Vector
 
 Row = tuple[int, Point, Vector]  # position in the request, point, its unit vector
 
@@ -87,6 +90,16 @@ class Shelf:
             f"it was filled by the model with fingerprint {collection.fingerprint:.16}…, "
             f"this server runs {self._fingerprint:.16}…"
         )
+
+
+def snapshot(collection: AnyCollection, folder: Path) -> SnapshotFile:
+    """A snapshot of the collection in a new file of the folder, named after it and the moment."""
+    if not isinstance(collection, Collection):
+        raise NotOffered("collections in a vector database are copied by the database itself")
+    folder.mkdir(parents=True, exist_ok=True)
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    done = collection.snapshot(folder / f"{collection.path.name}-{moment}.tar")
+    return SnapshotFile(done.path.name, done.size, done.count)
 
 
 def search(

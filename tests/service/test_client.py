@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from polylens.errors import InvalidInput
 from polylens.proto.polylens.v1 import collection_pb2, info_pb2
 from polylens.service import calls, chunks, describe_calls, segment_calls
 from polylens.service import client as client_module
-from polylens.service.client import AsyncClient, Client
+from polylens.service.client import OPTIONS, SERVICE_CONFIG, AsyncClient, Client
 from polylens.service.errors import BatchError, RemoteError
 from polylens.service.methods import METHODS, only_reads, path
 
@@ -39,7 +40,7 @@ def client(running: Any) -> Iterator[Client]:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_a_client_has_exactly_the_functions_of_calls(kind: type) -> None:
     methods = {name for name in vars(kind) if not name.startswith("_")} - {"run", "close"}
-    assert methods == CALLS.keys() and len(methods) == 21
+    assert methods == CALLS.keys() and len(methods) == 22
     for name, function in CALLS.items():
         method = getattr(kind, name)
         assert inspect.signature(method) == inspect.signature(function)
@@ -256,6 +257,7 @@ def test_which_methods_only_read() -> None:
         "DeletePoints",
         "SetAlias",
         "RemoveAlias",
+        "SnapshotCollection",
     }
 
 
@@ -264,3 +266,35 @@ def test_a_deadline_of_the_caller_holds(client: Client, running: Any) -> None:
     with Client(running.address, timeout=0.2) as hasty, pytest.raises(RemoteError) as raised:
         hasty.search("a")
     assert raised.value.code == "DEADLINE_EXCEEDED"
+
+
+class Away(Flaky):
+    """Always UNAVAILABLE."""
+
+    def service(self, details: Any) -> Any:
+        def answer(request: bytes, context: Any) -> bytes:
+            self.calls[details.method] += 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.mark.parametrize("budget", [True, False], ids=["budget", "control without"])
+def test_repeating_has_a_budget_so_that_nobody_storms_a_server_that_comes_back(
+    budget: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = {name: value for name, value in SERVICE_CONFIG.items() if name != "retryThrottling"}
+    policy = json.dumps(SERVICE_CONFIG if budget else without)
+    rest = [option for option in OPTIONS if option[0] != "grpc.service_config"]
+    monkeypatch.setattr(client_module, "OPTIONS", [("grpc.service_config", policy), *rest])
+    away = Away()
+    server = grpc.server(ThreadPoolExecutor(4), handlers=[away])
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    with Client(f"localhost:{port}") as client, ThreadPoolExecutor(20) as callers:
+        for one in [callers.submit(client.info) for _ in range(60)]:
+            assert isinstance(one.exception(), RemoteError)
+    attempts = away.calls[path(METHODS["GetInfo"])] / 60
+    assert attempts < 1.3 if budget else attempts > 2
+    server.stop(0).wait()

@@ -1,6 +1,7 @@
 """A real server on a free port, asked by the asynchronous client."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from polylens.index import Store
+from polylens.index import Store, restore
 from polylens.service import server as server_module
 from polylens.service.client import AsyncClient
 from polylens.service.engine import Engine
@@ -182,6 +184,24 @@ async def test_reflection_lists_every_service(serve: Any, tmp_path: Path) -> Non
         async for reply in stub.ServerReflectionInfo(iter([request])):
             listed = {one.name for one in reply.list_services_response.service}
         assert set(NAMES[1:]) < listed
+        # and whoever has no .proto files learns every method of them from the server
+        pool = descriptor_pool.DescriptorPool()
+        learned: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+        asked = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in NAMES[1:]]
+        async for reply in stub.ServerReflectionInfo(iter(asked)):
+            for data in reply.file_descriptor_response.file_descriptor_proto:
+                file = descriptor_pb2.FileDescriptorProto.FromString(data)
+                learned[file.name] = file
+        for name in ("polylens/v1/types.proto", "polylens/v1/search.proto", *learned):
+            with contextlib.suppress(TypeError):  # was added before
+                pool.Add(learned[name])
+        methods = {
+            method.name
+            for service in NAMES[1:]
+            for method in pool.FindServiceByName(service).methods
+            if service.startswith("polylens.")
+        }
+        assert methods == METHODS.keys()
 
 
 async def test_a_port_in_use_is_a_clear_error(serve: Any, tmp_path: Path) -> None:
@@ -295,3 +315,25 @@ async def test_work_does_not_hold_up_the_event_loop(serve: Any, tmp_path: Path) 
         assert await lag(lambda: service.engine.embed_texts(["a"])) < 0.25
         # the control: the same work on the loop itself
         assert await lag(lambda: asyncio.sleep(0, service.encoder.embed_ids([["a"]]))) > 0.4
+
+
+async def test_a_snapshot_of_a_collection_in_use_can_be_restored(
+    serve: Any, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    async with serve(tmp_path / "data", snapshots=tmp_path / "snapshots") as service:
+        client = service.client
+        await fill(client, picture)
+        made = await client.snapshot("colours")
+        await client.delete(["red"], collection="colours")  # is in the snapshot all the same
+        with pytest.raises(RemoteError) as raised:
+            await client.snapshot("none")
+        assert raised.value.code == "NOT_FOUND"
+    file = tmp_path / "snapshots" / made.name
+    assert file.stat().st_size == made.size and made.count == 3
+    (tmp_path / "again").mkdir()
+    restore(file, tmp_path / "again" / "colours")
+    async with serve(tmp_path / "again") as service:
+        assert await service.client.count(collection="colours") == 3
+        with pytest.raises(RemoteError) as raised:  # the control: no folder, no snapshots
+            await service.client.snapshot("colours")
+        assert raised.value.code == "UNIMPLEMENTED"

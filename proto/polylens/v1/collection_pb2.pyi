@@ -276,3 +276,21 @@ class ListAliasesResponse(_message.Message):
     aliases: _containers.RepeatedCompositeFieldContainer[Alias]
     timings: _types_pb2.Timings
     def __init__(self, aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...
+
+class SnapshotCollectionRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class SnapshotCollectionResponse(_message.Message):
+    __slots__ = ("file", "size", "count", "timings")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    size: int
+    count: int
+    timings: _types_pb2.Timings
+    def __init__(self, file: _Optional[str] = ..., size: _Optional[int] = ..., count: _Optional[int] = ..., timings: _Optional[_Union[_types_pb2.Timings, _Mapping]] = ...) -> None: ...

@@ -100,6 +100,11 @@ class CollectionServiceStub(object):
                 request_serializer=polylens_dot_v1_dot_collection__pb2.ListAliasesRequest.SerializeToString,
                 response_deserializer=polylens_dot_v1_dot_collection__pb2.ListAliasesResponse.FromString,
                 _registered_method=True)
+        self.SnapshotCollection = channel.unary_unary(
+                '/polylens.v1.CollectionService/SnapshotCollection',
+                request_serializer=polylens_dot_v1_dot_collection__pb2.SnapshotCollectionRequest.SerializeToString,
+                response_deserializer=polylens_dot_v1_dot_collection__pb2.SnapshotCollectionResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer(object):
@@ -198,6 +203,13 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SnapshotCollection(self, request, context):
+        """Copies a collection, as it is now, into one file of the server's folder for snapshots.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -265,6 +277,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.ListAliases,
                     request_deserializer=polylens_dot_v1_dot_collection__pb2.ListAliasesRequest.FromString,
                     response_serializer=polylens_dot_v1_dot_collection__pb2.ListAliasesResponse.SerializeToString,
+            ),
+            'SnapshotCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.SnapshotCollection,
+                    request_deserializer=polylens_dot_v1_dot_collection__pb2.SnapshotCollectionRequest.FromString,
+                    response_serializer=polylens_dot_v1_dot_collection__pb2.SnapshotCollectionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -619,6 +636,33 @@ class CollectionService(object):
             '/polylens.v1.CollectionService/ListAliases',
             polylens_dot_v1_dot_collection__pb2.ListAliasesRequest.SerializeToString,
             polylens_dot_v1_dot_collection__pb2.ListAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SnapshotCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/polylens.v1.CollectionService/SnapshotCollection',
+            polylens_dot_v1_dot_collection__pb2.SnapshotCollectionRequest.SerializeToString,
+            polylens_dot_v1_dot_collection__pb2.SnapshotCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

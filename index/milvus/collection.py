@@ -30,7 +30,10 @@ DELETED = 4_096  # keys in one deletion
 
 
 class MilvusCollection(AnyCollection):
-    """See `AnyCollection`. Made and opened by `MilvusStore`."""
+    """See `AnyCollection`. Made and opened by `MilvusStore`.
+
+    A read that runs while a write replaces items may see a mixture; one that begins after it does not.
+    """
 
     def __init__(self, connection: Connection, table: str, name: str, identity: Identity, kind: Kind) -> None:
         super().__init__(name, f"{connection.address}/{name}", identity)

@@ -105,7 +105,7 @@ def checked(identity: Identity) -> Identity:
 
 
 def create(connection: Connection, table: str, dim: int, kind: Kind) -> None:
-    """Makes the empty collection. With one shard a write is one message: it is seen wholly or not at all."""
+    """Makes the empty collection. With one shard a write is one message: it is kept wholly or not at all."""
     types = connection.pymilvus.DataType
     schema: Any = connection.pymilvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("key", types.VARCHAR, is_primary=True, max_length=2 * MAX_ID_BYTES)

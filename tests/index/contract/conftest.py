@@ -36,10 +36,10 @@ def shared(kind: str, tmp_path_factory) -> Iterator[AnyStore]:
 @pytest.fixture
 def places(kind: str, tmp_path: Path) -> Iterator[Places]:
     """A function that opens the store of this test anew; those before must be closed."""
-    opened = []
+    opened, here = [], place(kind, tmp_path)
 
     def anew() -> AnyStore:
-        opened.append(place(kind, tmp_path)())
+        opened.append(here())
         return opened[-1]
 
     yield anew

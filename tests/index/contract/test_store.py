@@ -100,8 +100,11 @@ def test_aliases_are_switched_kept_and_never_hide_a_collection(places, unit):
         again.unalias("birds")
 
 
-def test_a_reader_sees_a_write_wholly_or_not_at_all(collection, unit):
-    """One thread replaces two items again and again; no reader misses one or sees two generations."""
+def test_a_reader_sees_a_write_wholly_or_not_at_all(kind, collection, unit):
+    """One thread replaces two items again and again; no reader misses one or sees two generations.
+
+    A Milvus server does not promise it (see docs/milvus.md): there only the writer's own reads are right.
+    """
     collection.upsert(["a", "b"], unit(2), [{"n": 0}, {"n": 0}])
     seen, done = [], threading.Event()
 
@@ -116,5 +119,6 @@ def test_a_reader_sees_a_write_wholly_or_not_at_all(collection, unit):
         assert [record.metadata for record in collection.get(["a", "b"])] == [{"n": n}] * 2  # and its own
     done.set()
     reader.join()
-    assert seen and all(a == b and a is not None for a, b in seen)
+    if kind != "server":
+        assert seen and all(a == b and a is not None for a, b in seen)
     assert len(np.unique([a for a, _ in seen])) > 1

@@ -1,6 +1,7 @@
 """Which gRPC status each error becomes, and what is told about it: the only place where errors meet codes."""
 
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 
@@ -89,7 +90,7 @@ def to_status(error: BaseException) -> tuple[grpc.StatusCode, str, tuple[tuple[s
     """Code, message and trailers of the call that failed; the trailers carry google.rpc details."""
     code, message = told(error)
     status = status_pb2.Status(code=code.value[0], message=message)
-    for detail in _details(error, message):
+    for detail in [*_details(error, message), *_reason(error, code)]:
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
@@ -117,3 +118,11 @@ def _details(error: BaseException, message: str) -> list[Message]:
         retry.retry_delay.FromMilliseconds(int(1000 * error.retry_after))
         return [retry]
     return []
+
+
+def _reason(error: BaseException, code: grpc.StatusCode) -> list[Message]:
+    """The class of the error as google.rpc.ErrorInfo, for programs that tell errors of one code apart."""
+    if code is Code.INTERNAL:
+        return []
+    reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+    return [error_details_pb2.ErrorInfo(reason=reason, domain="polylens")]

@@ -74,6 +74,25 @@ def test_overload_carries_advice_in_both_forms() -> None:
     assert status.details[0].Unpack(retry) and retry.retry_delay.ToMilliseconds() == 1500
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (service.TooLarge("17 MB"), "TOO_LARGE"),
+        (index.StorageFull("/secret/path"), "STORAGE_FULL"),
+        (service.InvalidField("k", "0"), "INVALID_FIELD"),
+        (service.NotOffered("captions"), "NOT_OFFERED"),
+    ],
+)
+def test_programs_tell_errors_of_one_code_apart(error: PolylensError, reason: str) -> None:
+    _, _, trailers = to_status(error)
+    details = dict(trailers)["grpc-status-details-bin"]
+    info = error_details_pb2.ErrorInfo()
+    assert status_pb2.Status.FromString(details).details[-1].Unpack(info)
+    assert (info.reason, info.domain) == (reason, "polylens") and b"/secret" not in details
+    _, _, trailers = to_status(ValueError("a bug"))  # of which nothing is told
+    assert not status_pb2.Status.FromString(dict(trailers)["grpc-status-details-bin"]).details
+
+
 def test_faults_of_a_batch(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     found = faults({4: ValueError("secret"), 1: InvalidInput("the text is empty")})

@@ -37,7 +37,7 @@ def against(attack: Callable[[Process, int, int], Report]) -> Campaign:
 def roll(given: argparse.Namespace, folder: Path) -> Report:
     """Restarts of two servers."""
     with Process(folder / "a", *restarts.FLAGS) as a, Process(folder / "b", *restarts.FLAGS) as b:
-        return restarts.roll([a, b], given.count, given.seed)
+        return restarts.roll([a, b], given.count, given.seed, minutes=given.minutes)
 
 
 def last(given: argparse.Namespace, folder: Path) -> Report:
@@ -63,7 +63,9 @@ def main() -> None:
     )
     parser.add_argument("campaign", choices=CAMPAIGNS)
     parser.add_argument("--count", type=int, help="how many pictures, requests or restarts")
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long the soak is")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="the soak takes so long, restarts at most"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where the figures go")
     given = parser.parse_args()

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import polylens
 import torch
-from campaigns.process import Process
+from campaigns.process import Process, worked
 from common import machine, parse, parser, save, table
 from PIL import Image
 from polylens.service.client import AsyncClient
@@ -82,19 +82,19 @@ def inputs(kind: str, size: int = 320) -> Iterator[Any]:
     yield from itertools.cycle(files)
 
 
-def alone(encoder: Any, kind: str, given: list[Any], seconds: float) -> float:
-    """Entries a second of the encoder itself, in lists as long as a batch."""
+def alone(encoder: Any, kind: str, given: list[Any], seconds: float) -> tuple[float, float]:
+    """Entries a second of the encoder itself, and processor ms for each."""
     encode = encoder.encode_images if kind == "image" else encoder.encode_texts
-    done, begun = 0, time.perf_counter()
+    done, begun, before = 0, time.perf_counter(), time.process_time()
     while (taken := time.perf_counter() - begun) < seconds:
         encode([given[(done + place) % len(given)] for place in range(LIST)])
         done += LIST
-    return done / taken
+    return done / taken, 1000 * (time.process_time() - before) / done
 
 
-async def filled(ask: Ask, source: Iterator[Any], seconds: float) -> float:
-    """Entries a second of callers that ask again as soon as they are answered."""
-    done, loop = 0, asyncio.get_running_loop()
+async def filled(server: Process, ask: Ask, source: Iterator[Any], seconds: float) -> tuple[float, float]:
+    """Entries a second of callers that ask again as soon as they are answered, and the server's CPU ms."""
+    done, loop, before = 0, asyncio.get_running_loop(), worked(server.pids())
     begun = loop.time()
 
     async def caller() -> None:
@@ -104,7 +104,7 @@ async def filled(ask: Ask, source: Iterator[Any], seconds: float) -> float:
             done += LIST
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return done / (loop.time() - begun)
+    return done / (loop.time() - begun), 1000 * (worked(server.pids()) - before) / done
 
 
 async def offered(
@@ -164,19 +164,22 @@ async def measure(server: Process, given: argparse.Namespace, kind: str, encoder
         ask: Ask = client.embed_images if kind == "image" else client.embed_texts
         source = inputs(kind)
         sample = list(itertools.islice(inputs(kind), 256))
-        await filled(ask, source, 1.0)
+        await filled(server, ask, source, 1.0)
         alone(encoder, kind, sample, 1.0)
         own, others = [], []
         for _ in range(given.rounds):
             own.append(await asyncio.to_thread(alone, encoder, kind, sample, given.seconds))
-            others.append(await filled(ask, source, given.seconds))
-        capacity = statistics.median(others)
+            others.append(await filled(server, ask, source, given.seconds))
+        capacity = statistics.median(rate for rate, _ in others)
         loads = []
         for share in given.loads:
             loads.append(await offered(server, ask, source, share, share * capacity, given.seconds * 2))
             await asyncio.sleep(1)
-    ratio = statistics.median(a / b for a, b in zip(others, own, strict=True))
-    print(f"\n{kind}: {capacity:.1f} a second, {ratio:.3f} of the Encoder alone\n")
+    ratio = statistics.median(a[0] / b[0] for a, b in zip(others, own, strict=True))
+    cost = statistics.median(b[1] / a[1] for a, b in zip(others, own, strict=True))
+    print(
+        f"\n{kind}: {capacity:.1f} a second, {ratio:.3f} of the Encoder alone, by processor time {cost:.3f}\n"
+    )
     rows = [
         [
             f"{one.share:.0%}",
@@ -191,7 +194,14 @@ async def measure(server: Process, given: argparse.Namespace, kind: str, encoder
         for one in loads
     ]
     print(table(HEAD, rows), flush=True)
-    return {"kind": kind, "alone": own, "service": others, "ratio": ratio, "loads": [*map(asdict, loads)]}
+    return {
+        "kind": kind,
+        "alone": own,
+        "service": others,
+        "ratio": ratio,
+        "by processor time": cost,
+        "loads": [*map(asdict, loads)],
+    }
 
 
 def main() -> None:

@@ -33,13 +33,13 @@ from typing import Any
 import numpy as np
 import polylens
 import torch
-from campaigns.process import Process, children, resident
+from campaigns.process import Process, resident, worked
 from common import machine, parse, parser, ratio, save, table
 from service_load import inputs
 
 FLYING = 16
 TOKENS = 77
-HEAD = ("server", "a second", "polylens over it", "p50 ms", "p99 ms", "GB")
+HEAD = ("server", "a second", "polylens over it", "CPU ms each", "p50 ms", "p99 ms", "GB")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
 STARTING = 180.0
 
@@ -85,8 +85,9 @@ class Peer:
         return sum(resident(Path(f"/proc/{pid}")) for pid in self.pids()) / 1e9
 
 
-def flood(peer: Peer, kind: str, source: Iterator[Any], seconds: float) -> tuple[float, list[float]]:
-    """Answers a second, and the milliseconds of each, with 16 requests in flight."""
+def flood(peer: Peer, kind: str, source: Iterator[Any], seconds: float) -> tuple[float, float, list[float]]:
+    """Answers a second, processor ms of the server for each, and how long each took; 16 in flight."""
+    before = worked(peer.pids())
     lock, trips, faults = threading.Lock(), list[float](), list[Exception]()
     end = time.perf_counter() + seconds
 
@@ -111,11 +112,12 @@ def flood(peer: Peer, kind: str, source: Iterator[Any], seconds: float) -> tuple
         thread.join()
     if faults:
         raise faults[0]
-    return len(trips) / (time.perf_counter() - begun), trips
+    cost = 1000 * (worked(peer.pids()) - before) / len(trips)
+    return len(trips) / (time.perf_counter() - begun), cost, trips
 
 
-def bare(encoder: Any, kind: str, seconds: float) -> float:
-    """Entries a second of the forward pass in batches of 16, everything prepared, texts padded to 77."""
+def bare(encoder: Any, kind: str, seconds: float) -> tuple[float, float]:
+    """Entries a second of the forward pass in batches of 16, all prepared, and processor ms for each."""
     entries = list(itertools.islice(inputs(kind), FLYING))
     if kind == "image":
         ready = torch.from_numpy(np.stack([encoder.prepare_image(one) for one in entries]))
@@ -124,12 +126,12 @@ def bare(encoder: Any, kind: str, seconds: float) -> float:
         ids = [encoder.prepare_text(one)[:TOKENS] for one in entries]
         ready = torch.from_numpy(np.stack([np.pad(one, (0, TOKENS - len(one)), mode="edge") for one in ids]))
         forward = encoder.forward_texts
-    done, begun = 0, time.perf_counter()
+    done, begun, before = 0, time.perf_counter(), time.process_time()
     with torch.inference_mode():
         while (taken := time.perf_counter() - begun) < seconds:
             forward(ready)
             done += FLYING
-    return done / taken
+    return done / taken, 1000 * (time.process_time() - before) / done
 
 
 @contextmanager
@@ -175,17 +177,22 @@ def compare(peers: list[Peer], encoder: Any, kind: str, rounds: int, seconds: fl
     """All in turn, some rounds."""
     source = inputs(kind)
     rates: dict[str, list[float]] = {name: [] for name in ("bare forward", *(peer.name for peer in peers))}
+    costs: dict[str, list[float]] = {name: [] for name in rates}
     trips: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for turn in range(rounds + 1):
         for peer in peers if turn % 2 else reversed(peers):
-            rate, times = flood(peer, kind, source, seconds if turn else 2.0)
+            rate, cost, times = flood(peer, kind, source, seconds if turn else 2.0)
             if turn:  # the first round warms up
                 rates[peer.name].append(rate)
+                costs[peer.name].append(cost)
                 trips[peer.name] += times
-        rates["bare forward"] += [bare(encoder, kind, seconds if turn else 1.0)][: int(bool(turn))]
+        rate, cost = bare(encoder, kind, seconds if turn else 1.0)
+        if turn:
+            rates["bare forward"].append(rate)
+            costs["bare forward"].append(cost)
     own = rates[peers[0].name]
     rows = [
-        [name, statistics.median(found), ratio(own, found)]
+        [name, statistics.median(found), ratio(own, found), statistics.median(costs[name])]
         + (
             [statistics.median(times), float(np.quantile(times, 0.99))]
             if (times := trips.get(name))
@@ -195,7 +202,7 @@ def compare(peers: list[Peer], encoder: Any, kind: str, rounds: int, seconds: fl
         for name, found in rates.items()
     ]
     print(f"\n{kind}, {FLYING} requests in flight\n\n{table(HEAD, rows)}", flush=True)
-    return {"kind": kind, "rates": rates, "rows": rows}
+    return {"kind": kind, "rates": rates, "costs": costs, "rows": rows}
 
 
 def main() -> None:
@@ -217,8 +224,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         own = stack.enter_context(Process(folder, *flags, model=given.model, threads=cores))
-        pids = lambda: [own.process.pid, *(int(one.name) for one in children(own.process.pid))]  # noqa: E731
-        peers = [Peer("polylens", f"http://{own.http}/v1/embeddings", pids, without=("model",))]
+        peers = [Peer("polylens", f"http://{own.http}/v1/embeddings", own.pids, without=("model",))]
         for name, url in (one.split("=", 1) for one in given.peer):
             peers.append(stack.enter_context(started(name, url, commands.get(name))))
         results = [compare(peers, encoder, kind, given.rounds, given.seconds) for kind in given.kinds]

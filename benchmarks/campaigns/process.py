@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -71,6 +72,10 @@ class Process:
         self.process.kill()
         self.process.wait()
 
+    def pids(self) -> list[int]:
+        """The process and those that it started."""
+        return [self.process.pid, *(int(one.name) for one in children(self.process.pid))]
+
     def log(self) -> str:
         """What it wrote to stderr, in all its lives."""
         return (self._folder / "log").read_text(errors="replace")
@@ -90,8 +95,14 @@ class Process:
 
     def metrics(self) -> dict[str, float]:
         """Its metrics by name and labels."""
-        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=30) as reply:
-            lines = reply.read().decode().splitlines()
+        for last in (False, False, False, True):
+            try:
+                with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=30) as reply:
+                    lines = reply.read().decode().splitlines()
+                break
+            except OSError:  # too late, on a busy machine
+                if last:
+                    raise
         return {
             name: float(value)
             for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")
@@ -110,6 +121,18 @@ def resident(proc: Path) -> int:
         return int((proc / "statm").read_text().split()[1]) * PAGE
     except (FileNotFoundError, ProcessLookupError):
         return 0  # it has just ended
+
+
+def worked(pids: Iterable[int]) -> float:
+    """The seconds of processor time that these processes have taken in all."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[Path]:

@@ -7,8 +7,10 @@ read afterwards.
 """
 
 import asyncio
+import itertools
 import signal
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -37,14 +39,24 @@ class Told:
     over: bool = False
 
 
-def roll(servers: list[Process], count: int, seed: int = 0, number: int = signal.SIGTERM) -> Report:
-    """`count` restarts, turn by turn, each by the signal."""
+def roll(
+    servers: list[Process],
+    count: int,
+    seed: int = 0,
+    number: int = signal.SIGTERM,
+    minutes: float = float("inf"),
+) -> Report:
+    """`count` restarts, turn by turn, each by the signal; as many as there is time for."""
     report = Report("restarts", seed)
-    asyncio.run(_roll(servers, count, Random(seed), report, number))
+    end = time.monotonic() + 60 * minutes
+    turns = itertools.takewhile(lambda _: time.monotonic() < end, range(count))
+    asyncio.run(_roll(servers, turns, Random(seed), report, number))
     return report
 
 
-async def _roll(servers: list[Process], count: int, random: Random, report: Report, number: int) -> None:
+async def _roll(
+    servers: list[Process], turns: Iterable[int], random: Random, report: Report, number: int
+) -> None:
     told = [Told(report) for _ in servers]
     for server in servers:
         async with AsyncClient(server.grpc) as client:
@@ -57,7 +69,7 @@ async def _roll(servers: list[Process], count: int, random: Random, report: Repo
     tasks.append(asyncio.create_task(_balanced(servers, told[0], random)))
     durations = []
     try:
-        for turn in range(count):
+        for turn in turns:
             server = servers[turn % len(servers)]
             await asyncio.sleep(random.uniform(0.2, 1.0))
             begun = asyncio.get_running_loop().time()
@@ -73,7 +85,7 @@ async def _roll(servers: list[Process], count: int, random: Random, report: Repo
         await asyncio.gather(*tasks)
     for server, one in zip(servers, told, strict=True):
         await _look_for(server, one, report)
-    report.counts["restarts"] = count
+    report.counts["restarts"] = len(durations)
     report.figures["slowest end, s"] = round(max(durations, default=0), 2)
 
 

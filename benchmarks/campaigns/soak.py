@@ -52,7 +52,7 @@ async def _soak(
     examples = await asyncio.to_thread(requests.examples, server.http)
     routes, samples = JsonNoise(random, examples), []
     begun = loop.time()
-    while loop.time() - begun < length or len(samples) < FEWEST:
+    while server.alive and (loop.time() - begun < length or len(samples) < FEWEST):
         async with AsyncClient(server.grpc) as client:  # a new connection each round
             callers = Callers(client, dim := await prepare(client), random)
             await client.create_collection(requests.COLLECTION, exist_ok=True)
@@ -69,7 +69,11 @@ async def _soak(
             await requests.tidy(client, report)
         if not server.alive:
             return report.problem("the server is gone")
-        held = await settled(server, None)
+        try:
+            held = await settled(server, None)
+        except OSError as error:
+            report.problem(f"the server did not say what it holds: {error}")
+            continue
         samples.append({"seconds": round(loop.time() - begun), **vars(held)})
         report.figures["samples"] = samples
 

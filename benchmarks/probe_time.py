@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def measure_memory(counts: list[int], batches: list[int]) -> None:
                         peak.append(private_memory())
 
                 threading.Thread(target=watch, daemon=True).start()
-                for step, (block, labels) in enumerate(source.batches(0, ALONE)):
+                for step, (block, labels) in enumerate(islice(source.batches(0, ALONE), 60)):
                     learner.step(step, block, labels, schedule.rate_share(step))
                 over.set()
                 size = count * 2 * frozen.width * 2
@@ -138,7 +139,7 @@ def main() -> None:
     if options.what == "time":
         measure_time(options.images)
     else:
-        measure_memory([20_000, 80_000], [128, 1024])
+        measure_memory([20_000, 200_000], [128, 1024])
 
 
 if __name__ == "__main__":

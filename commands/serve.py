@@ -50,6 +50,7 @@ HELP = {
     "replica_gpus": "With ray: GPUs of a replica.",
     "device": "auto, cpu, cuda, cuda:1, ...; several with commas.",
     "dtype": "auto, float32, bfloat16 or float16.",
+    "preprocess": "How pictures become pixels, as in polylens.load; that of the collections' vectors.",
     "quantize": "none, or int8: faster on a CPU, for vectors of its own kind.",
     "compile": "Compile the network at the start, which takes minutes and makes it faster.",
     "max_batch": "Texts or images in one forward pass.",

@@ -80,7 +80,12 @@ class RemoteEncoder:
 @contextmanager
 def deployed(settings: Settings) -> Iterator[list[RemoteEncoder]]:
     """An encoder for each replica, all of them up; they end with the block."""
-    choice = {"name": settings.model, "head": settings.head, "dtype": settings.dtype}
+    choice = {
+        "name": settings.model,
+        "head": settings.head,
+        "dtype": settings.dtype,
+        "preprocess": settings.preprocess,
+    }
     front = load(**choice, device="cpu")
     fingerprint = front.fingerprint
     for part in vars(front.model).values():

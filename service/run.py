@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 from ..clip.encoder import Encoder as Loaded
 from ..clip.load import load
@@ -110,10 +111,10 @@ def loaded(settings: Settings) -> Iterator[Sequence[Encoder]]:
 
 def load_all(settings: Settings) -> list[Encoder]:
     """The model on each of the devices, which are named with commas between them."""
-    loaded = [
-        load(settings.model, head=settings.head, device=device.strip(), dtype=settings.dtype)
-        for device in settings.device.split(",")
-    ]
+    model = partial(
+        load, settings.model, head=settings.head, dtype=settings.dtype, preprocess=settings.preprocess
+    )
+    loaded = [model(device=device.strip()) for device in settings.device.split(",")]
     return [made_faster(one, quantize=settings.quantize, compile=settings.compile) for one in loaded]
 
 

@@ -78,6 +78,7 @@ class Settings:
     replica_gpus: float = 0.0
     device: str = "auto"
     dtype: str = "auto"
+    preprocess: str = "service"
     quantize: str = "none"
     compile: bool = False
     max_batch: int = 32

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import polylens
 import pytest
 from polylens.index import Store
 from polylens.index.errors import CollectionBusy
-from polylens.service.run import open_collections
+from polylens.service.run import load_all, open_collections
+from polylens.service.settings import Settings
 
 
 def fill(folder: Path, *names: str) -> None:
@@ -34,3 +36,12 @@ def test_a_damaged_collection_leaves_the_others_open(
     with open_collections(str(tmp_path)) as store:
         assert [entry.name for entry in store.list() if entry.error is None] == ["good"]
     assert "collection bad cannot be opened" in caplog.text
+
+
+def test_the_way_of_pictures_to_pixels_is_that_of_the_collections() -> None:
+    usual, drafted = (
+        load_all(Settings(preprocess=way, device="cpu"))[0] for way in ("service", "service+draft")
+    )
+    assert usual.fingerprint == polylens.load("mini").fingerprint
+    assert drafted.fingerprint == polylens.load("mini", preprocess="service+draft").fingerprint
+    assert drafted.fingerprint != usual.fingerprint

@@ -30,8 +30,9 @@ DOCUMENTED = {
     Code.FAILED_PRECONDITION,
     Code.ABORTED,
     Code.RESOURCE_EXHAUSTED,
+    Code.UNIMPLEMENTED,  # what this model cannot
 }
-STATUSES = {200, 400, 404, 405, 409, 413, 421, 429}
+STATUSES = {200, 400, 404, 405, 409, 413, 421, 429, 501}
 AT_ONCE = 32
 SECONDS = 30.0  # without an answer for so long it hangs
 SHARES = {"gRPC": 0.75, "HTTP": 0.23, "frames": 0.02}

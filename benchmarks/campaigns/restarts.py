@@ -104,7 +104,7 @@ async def _stay(server: Process, told: Told, name: str) -> None:
                 if await _ask(told, "write", lambda: write(request.SerializeToString(), timeout=30)):  # noqa: B023
                     told.stored.add(id)
             else:
-                texts = embed_pb2.EmbedTextsRequest(texts=[f"{id} {i}" for i in range(64)])
+                texts = embed_pb2.EmbedTextsRequest(texts=[f"{id} {i}" for i in range(16)])
                 await _ask(told, "embed", lambda: embed(texts.SerializeToString(), timeout=30))  # noqa: B023
 
 

@@ -103,7 +103,7 @@ def test_mini_knows_the_videos_and_figures_are_a_naive_twins(folders: Path, mini
         first, fifth = (order[:, :1] == labels).any(1).mean(), (order[:, :5] == labels).any(1).mean()
         assert found["acc1"] == pytest.approx(first) and found["acc5"] == pytest.approx(fifth)
         assert found["acc1_acc5_mean"] == pytest.approx((first + fifth) / 2)
-        assert found["acc1"] > 2 / 6
+        assert found["acc1"] >= 2 / 6  # twice chance; acc5 leaves out one class of six
 
 
 def test_text_to_video_retrieval(folders: Path, mini: Encoder) -> None:

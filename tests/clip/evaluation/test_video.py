@@ -17,7 +17,7 @@ from polylens.clip.evaluation.video_data import open_video_captions, open_video_
 from polylens.errors import InvalidInput
 from typer.testing import CliRunner
 
-CLASSES = ("red circle", "blue square", "green circle", "yellow square", "purple circle", "red square")
+CLASSES = ("red circle", "blue circle", "green circle", "yellow square", "purple square", "red square")
 
 
 def film(path: Path, pictures: Sequence[Any]) -> None:
@@ -41,7 +41,7 @@ def folders(layouts: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for take in range(2):
             name = f"id{label}{take}"
             path = root / "val" / what.replace(" ", "_") / f"{name}_{10 * take:06d}_{10 * take + 10:06d}.mp4"
-            film(path, [layouts.picture(what, 100 * label + 10 * take + i) for i in range(9)])
+            film(path, [layouts.picture(what, 100 * label + 10 * take + i, noise=0) for i in range(9)])
             rows.append([what, name, 10 * take, 10 * take + 10, "validate"])
             told.append((path, what))
     with (root / "kinetics.csv").open("w", newline="") as file:
@@ -103,7 +103,7 @@ def test_mini_knows_the_videos_and_figures_are_a_naive_twins(folders: Path, mini
         first, fifth = (order[:, :1] == labels).any(1).mean(), (order[:, :5] == labels).any(1).mean()
         assert found["acc1"] == pytest.approx(first) and found["acc5"] == pytest.approx(fifth)
         assert found["acc1_acc5_mean"] == pytest.approx((first + fifth) / 2)
-        assert found["acc1"] >= 2 / 6  # twice chance; acc5 leaves out one class of six
+        assert found["acc1"] > 2 / 6
 
 
 def test_text_to_video_retrieval(folders: Path, mini: Encoder) -> None:

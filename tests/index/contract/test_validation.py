@@ -48,13 +48,13 @@ BAD_VECTORS = [
 ]
 
 
-@pytest.mark.parametrize(("vectors", "kind", "message"), BAD_VECTORS)
-def test_bad_vectors_are_refused_and_nothing_is_written(collection, vectors, kind, message):
+@pytest.mark.parametrize(("vectors", "error", "message"), BAD_VECTORS)
+def test_bad_vectors_are_refused_and_nothing_is_written(collection, vectors, error, message):
     collection.upsert(["kept"], GOOD[:1])
-    with pytest.raises(kind, match=message):
+    with pytest.raises(error, match=message):
         collection.upsert(list("abcdefgh"), vectors)
     if "ids" not in message:
-        with pytest.raises(kind):
+        with pytest.raises(error):
             collection.search(vectors)
     assert [record.id for record in collection.scan()] == ["kept"]
     assert collection.search(GOOD)[0].ids == ["kept"]

@@ -86,7 +86,7 @@ class Settings:
     max_batch_pixels: int = 16 << 20
     max_wait_ms: float = 2.0
     max_queue: int = 1024
-    max_delay_ms: float = 1000.0
+    max_delay_ms: float = 10_000.0
     max_bytes: int = 512 << 20
     workers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
     decoders: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))

@@ -9,22 +9,19 @@ import pytest
 import ray
 import torch
 from polylens.clip.embedding.on_ray import Resources, run_on_ray
-from polylens.clip.embedding.plan import Plan
-from polylens.clip.embedding.run import plan_of, run_job
-from polylens.clip.embedding.settings import Settings
+from polylens.clip.embedding.run import run_job
 from polylens.clip.load import load
 from ray.cluster_utils import Cluster
 
-from .toy_job import digests, picture
+from .ray_job import MODEL, UNITS, photos, planned
+from .toy_job import digests
 
 # Ray warns of its own ways, and leaves sockets to the end of the process.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-MODEL = {"name": "mini"}
 STORE = 80 << 20
-UNITS = 24
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +39,7 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures for each unit, and two files that are none."""
-    root = tmp_path / "photos"
-    root.mkdir()
-    for i in range(2 * UNITS - 2):
-        (root / f"{i:03}.png").write_bytes(picture(i))
-    (root / "a.jpg").write_bytes(b"")
-    (root / "z.png").write_bytes(picture(1)[:40])
-    return root
-
-
-def planned(out: Path, folder: Path) -> Plan:
-    return plan_of(load(**MODEL), [str(folder)], out, Settings(unit_size=2, batch_size=2))
+    return photos(tmp_path / "photos")
 
 
 @pytest.fixture

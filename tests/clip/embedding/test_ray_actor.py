@@ -6,32 +6,15 @@ from pathlib import Path
 import pytest
 from polylens.clip.embedding import on_ray
 from polylens.clip.embedding.on_ray import Actor
-from polylens.clip.embedding.plan import Plan, claim
-from polylens.clip.embedding.run import plan_of
-from polylens.clip.embedding.settings import Settings
-from polylens.clip.load import load
+from polylens.clip.embedding.plan import claim
 from polylens.errors import InvalidInput
 
-from .toy_job import picture
-
-MODEL = {"name": "mini"}
-UNITS = 24
+from .ray_job import MODEL, UNITS, photos, planned
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures for each unit, and two files that are none."""
-    root = tmp_path / "photos"
-    root.mkdir()
-    for i in range(2 * UNITS - 2):
-        (root / f"{i:03}.png").write_bytes(picture(i))
-    (root / "a.jpg").write_bytes(b"")
-    (root / "z.png").write_bytes(picture(1)[:40])
-    return root
-
-
-def planned(out: Path, folder: Path) -> Plan:
-    return plan_of(load(**MODEL), [str(folder)], out, Settings(unit_size=2, batch_size=2))
+    return photos(tmp_path / "photos")
 
 
 def test_an_actor_refuses_another_model_and_does_a_unit_once(tmp_path: Path, folder: Path) -> None:

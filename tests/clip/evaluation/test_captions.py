@@ -1,7 +1,10 @@
 """Captions: pycocoevalcap's own figures, what is left out without Java, and a tiny InternVL-G at work."""
 
+import functools
+import importlib
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,11 @@ import sentencepiece
 from polylens.cli import app
 from polylens.clip.captioning import Wording, caption_images
 from polylens.clip.evaluation.caption_metrics import caption_metrics, plainly_tokenized, ptb_tokenized
-from polylens.clip.evaluation.captioned import open_captioned
-from polylens.clip.evaluation.captioning import evaluate_captioning
 from polylens.errors import InvalidInput
 from typer.testing import CliRunner
+
+from .command import result_of
+from .layouts import Layouts
 
 CAPTIONS = ["A man rides a horse, slowly.", "Two dogs don't run", "the T-shirt is red"]
 REFERENCES = [
@@ -86,16 +90,55 @@ def test_sentences_do_not_depend_on_their_batch(encoder: polylens.Encoder, layou
         list(caption_images(polylens.load("mini", device="cpu"), pictures))
 
 
-def test_a_data_set_is_captioned_and_compared(
-    encoder: polylens.Encoder, layouts: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    ("asked", "place", "file"),
+    [
+        ("nocaps --split val", "validation", "nocaps_val_4500_captions.json"),
+        ("mscoco_captions", "val2014", "coco_test_karpathy.json"),
+        ("flickr30k", "", "flickr30k_test_karpathy.txt"),
+    ],
+)
+def test_data_sets_are_captioned_and_compared(
+    encoder: polylens.Encoder,
+    layouts: Layouts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    place: str,
+    file: str,
 ) -> None:
+    """The command's figures are those of the sentences that the model writes of each picture alone.
+
+    The model is random: its own words are put among people's, of the last two pictures in each other's place.
+    """
     pytest.importorskip("pycocoevalcap", reason="pycocoevalcap is an extra")
-    layouts.coco(tmp_path, "nocaps_val_4500_captions.json", "validation")
-    data = open_captioned("nocaps", tmp_path, split="val")
-    wording = Wording(beams=1, least=1, most=4)
-    found, _ = evaluate_captioning(encoder, data, wording=wording, limit=3, java=False)
-    assert {"Bleu_4", "ROUGE_L", "CIDEr"} <= found.keys()
-    assert all(0 <= value <= 10 for value in found.values())
+    monkeypatch.setattr(shutil, "which", lambda _: None)  # no Java: it takes seconds
+    data = tmp_path / "data"
+    data.mkdir()
+    written = layouts.coco(data, file, place) if place else layouts.flickr(data, file)
+    said = [str(next(caption_images(encoder, [path], Wording(beams=1)))) for path in list(written)[:4]]
+    words = {
+        what: " ".join(re.findall(r"\w+", said[row]))
+        for what, row in zip(layouts.classes, (0, 1, 3, 2), strict=False)
+    }
+
+    def worded(text: str) -> str:
+        return functools.reduce(lambda text, what: text.replace(what, words[what]), words, text)
+
+    (data / file).write_text(worded((data / file).read_text("utf-8")), "utf-8")
+    command = ("captioning", "--dataset", *asked.split(), "--data", data, "--model", encoder.name)
+    content = result_of(tmp_path / "out", *command, "--beams", 1, "--limit", 4)
+    made = plainly_tokenized({row: [text] for row, text in enumerate(said)})
+    references = [[worded(text) for text in own] for own in written.values()]
+    given = plainly_tokenized(dict(enumerate(references[:4])))
+    scorers = ("bleu.bleu", "Bleu"), ("rouge.rouge", "Rouge"), ("cider.cider", "Cider")
+    ((bleus, _), (rouge, _), (cider, _)) = (
+        getattr(importlib.import_module(f"pycocoevalcap.{module}"), name)().compute_score(given, made)
+        for module, name in scorers
+    )
+    expected = {f"Bleu_{n}": score for n, score in enumerate(bleus, 1)} | {"ROUGE_L": rouge, "CIDEr": cider}
+    assert content["task"] == "captioning" and content["metrics"] == pytest.approx(expected, abs=1e-9)
+    assert 0.1 < expected["Bleu_1"] < 0.9 and 0.1 < rouge < 0.9 and cider > 0.1
 
 
 def test_the_command_writes_sentences_here(encoder: polylens.Encoder, layouts: Any, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""Zero-shot classification: clip_benchmark's own figures on the same model and pictures, in every layout."""
+"""Zero-shot classification: clip_benchmark's own figures on the same model and pictures."""
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ theirs: Any = pytest.importorskip("clip_benchmark.metrics.zeroshot_classificatio
 theirs.float = lambda value: np.asarray(value).item()
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "metrics"
-WNIDS = ["n01440764", "n01443537", "n01484850", "n01491361", "n01494475", "n01496331"]
 TEMPLATES = ["{c}", "a drawing of a {c}", "the emoji {c}."]
 
 
@@ -152,57 +150,6 @@ def test_classes_of_one_name_are_counted_as_by_clip_benchmark() -> None:
     assert [found["acc1"], found["acc5"]] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [("imagenet1k", "val"), ("imagenet_sketch", "sketch"), ("imagenet-a", ""), ("imagenet-r", "imagenet-r")],
-)
-def test_wnid_folders_count_among_imagenets_classes(
-    layouts: Any, mini: polylens.Encoder, tmp_path: Path, name: str, place: str
-) -> None:
-    """The names of six of the 1,000 classes are replaced by what the pictures show."""
-    layouts.class_folders(tmp_path / place, dict(zip(WNIDS, layouts.classes, strict=False)), images=2)
-    names = [f"thing {number}" for number in range(1000)]
-    names[: len(WNIDS)] = layouts.classes[: len(WNIDS)]
-    (tmp_path / "names.txt").write_text("\n".join(names))
-    (tmp_path / "one.txt").write_text("{}\n")
-    own = {"classes": tmp_path / "names.txt", "templates": tmp_path / "one.txt"}
-    data = open_labelled(Choice(name=name, root=tmp_path, **own))
-    subset = name in ("imagenet-a", "imagenet-r")
-    assert data.classes == tuple(layouts.classes[:6] if subset else names)
-    assert data.items.targets == [number // 2 for number in range(12)]
-    if subset:
-        assert evaluate_classification(mini, data)["acc5"] > 0.6
-
-
-def test_v2_and_real_have_their_own_labels(layouts: Any, mini: polylens.Encoder, tmp_path: Path) -> None:
-    numbered = {str(number): layouts.classes[number] for number in (0, 3, 5)}
-    layouts.class_folders(tmp_path / "v2" / "imagenetv2", numbered, images=1)
-    data = open_labelled(Choice(name="imagenetv2", root=tmp_path / "v2"))
-    assert data.items.targets == [0, 3, 5] and len(data.classes) == 1000
-    assert data.classes == packaged_classes("imagenet1k", "en")
-    layouts.class_folders(tmp_path / "val", {WNIDS[0]: layouts.classes[0], WNIDS[1]: layouts.classes[2]}, 2)
-    (tmp_path / "real.json").write_text(json.dumps([[0, 7], [], [5], [999]]))
-    real = open_labelled(Choice(name="imagenet-real", root=tmp_path))
-    assert real.targets == "any" and real.items.targets == [[0, 7], [5], [999]]
-    scores = np.zeros((3, 1000), np.float32)
-    scores[0, 7], scores[1, 5], scores[2, 0] = 1, 1, 1
-    assert metrics_of(scores, real.items.targets, "any")["acc1"] == pytest.approx(2 / 3)
-
-
-def test_objectnet_counts_by_the_names_of_its_folders(layouts: Any, tmp_path: Path) -> None:
-    images = tmp_path / "objectnet-1.0" / "images"
-    layouts.class_folders(images, {"axe": "red circle", "chair": "blue circle", "zebra": "red square"}, 1)
-    for file, content in (
-        ("folder_to_objectnet_label.json", {"chair": "Chair", "zebra": "Zebra toy"}),
-        ("objectnet_to_imagenet_1k.json", {"Chair": "a chair", "Zebra toy": "zebra"}),
-        ("pytorch_to_imagenet_2012_id.json", {"5": 0, "340": 1}),
-    ):
-        (tmp_path / file).write_text(json.dumps(content))
-    (tmp_path / "imagenet_to_label_2012_v2").write_text("a chair\nzebra\n")
-    data = open_labelled(Choice(name="objectnet", root=tmp_path))
-    assert data.classes == ("chair", "zebra toy") and data.items.targets == [0, 1]  # no axe in ImageNet
-
-
 # Of the library that clip_benchmark opens tars with.
 @pytest.mark.filterwarnings(
     "ignore:WebDataset", "ignore:unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -224,25 +171,6 @@ def test_webdatasets_are_classified_as_by_clip_benchmark(
         reference, loader, reference.tokenizer, dataset.classes, dataset.templates, "cpu", amp=False
     )
     assert evaluated_by_us(mini, "wds/shapes", tmp_path) == pytest.approx(expected, abs=1e-6)
-
-
-def test_other_data_sets_come_from_the_builder(
-    layouts: Any, mini: polylens.Encoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """CIFAR-10's own files, with ten pictures in them."""
-    images = [np.asarray(layouts.picture(what, 1).resize((32, 32))) for what in layouts.classes]
-    rows = np.stack([image.transpose(2, 0, 1).reshape(-1) for image in images])
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    (folder / "test_batch").write_bytes(pickle.dumps({"data": rows, "labels": list(range(10))}))
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
-    for check in ("_check_integrity", "_check_exists"):
-        monkeypatch.setattr(builder.CIFAR10, check, lambda self: True, raising=False)
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    data = open_labelled(Choice(name="cifar10", root=tmp_path))
-    assert data.classes == tuple(names) and len(data.templates) == 18 and len(data.items) == 10
-    assert 0 <= evaluate_classification(mini, data, limit=6)["acc5"] <= 1
 
 
 def test_a_classifier_is_kept_by_model_and_prompts(mini: polylens.Encoder, tmp_path: Path) -> None:

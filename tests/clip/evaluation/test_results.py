@@ -25,13 +25,9 @@ from polylens.clip.evaluation.results import (
 from polylens.errors import InvalidInput
 from typer.testing import CliRunner
 
+from .command import run
+
 ROOT = Path(__file__).parents[3]
-
-
-def run(*arguments: str | Path) -> str:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
-    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
-    return done.stdout
 
 
 @pytest.fixture

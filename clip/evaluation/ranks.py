@@ -43,16 +43,24 @@ def pair_ranks(
     tiles, order = _tiles(len(rows), len(columns), pairs_P2, side)
     pairs = torch.from_numpy(pairs_P2[order])
     own_P = torch.empty(len(pairs), dtype=rows.dtype)
+    # Written anew for every tile: memory of this size is costly to ask for.
+    area = min(side, len(rows)) * min(side, len(columns))
+    space, mask = torch.empty(area, dtype=rows.dtype), torch.empty(area, dtype=torch.bool)
+
+    def scored(tile: Tile) -> Tensor:
+        of_rows, of_columns = rows[tile.rows], columns[tile.columns]
+        place = space[: len(of_rows) * len(of_columns)].view(len(of_rows), len(of_columns))
+        return torch.matmul(of_rows, of_columns.T, out=place)
+
     for tile in (tile for tile in tiles if tile.pairs.start < tile.pairs.stop):
-        scores = rows[tile.rows] @ columns[tile.columns].T
+        scores = scored(tile)
         own_P[tile.pairs] = scores[_inside(pairs, tile)]
     best_R = _best(len(rows), pairs[:, 0], own_P)
     best_C = _best(len(columns), pairs[:, 1], own_P)
     ranks_R = np.zeros(len(rows), np.int64)
     ranks_C = np.zeros(len(columns), np.int64)
-    mask = torch.empty(min(side, len(rows)) * min(side, len(columns)), dtype=torch.bool)
     for tile in tiles:
-        scores = rows[tile.rows] @ columns[tile.columns].T
+        scores = scored(tile)
         scores[_inside(pairs, tile)] = -torch.inf
         above = mask[: scores.numel()].view(scores.shape)
         torch.ge(scores, best_R[tile.rows, None], out=above)
@@ -60,8 +68,16 @@ def pair_ranks(
         ranks_R[tile.rows] += [np.count_nonzero(row) for row in above.numpy()]
         if both:
             torch.ge(scores, best_C[None, tile.columns], out=above)
-            ranks_C[tile.columns] += np.add.reduce(above.numpy(), axis=0, dtype=np.int32)
+            ranks_C[tile.columns] += _down(above.numpy())
     return ranks_R, ranks_C
+
+
+def _down(above_RC: npt.NDArray[np.bool_]) -> Integers:
+    """(C,) how many are true in each column; 255 rows at a time, so that bytes can hold the sums."""
+    total_C = np.zeros(above_RC.shape[1], np.int64)
+    for start in range(0, len(above_RC), 255):
+        total_C += np.add.reduce(above_RC[start : start + 255].view(np.uint8), axis=0, dtype=np.uint8)
+    return total_C
 
 
 def _best(count: int, places_P: Tensor, scores_P: Tensor) -> Tensor:

@@ -3,11 +3,7 @@
 POLYLENS_SCREENSHOTS names a folder for pictures of what the browser shows.
 """
 
-import asyncio
-import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,47 +13,11 @@ import pytest
 from polylens.demo.collection import fill
 from polylens.demo.openmoji import drawings, pictures
 from polylens.index import Store
-from polylens.service.engine import Engine
-from polylens.service.server import serving
-from polylens.service.settings import Settings
 from polylens.service.tokens import new_token
 
-api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium on this machine: apt-get install chromium"
-)
+from .browsing import Live, picture, search, tab, titles, until
+
 WANTED = {"red apple", "cat face", "dog face", "house", "sun", "fish", "teacup without handle", "bus", "rose"}
-
-
-# The pictures on the screen: others are fetched only when somebody comes near.
-SEEN = "[...document.images].filter(image => image.getBoundingClientRect().top < innerHeight)"
-
-
-class Live:
-    """A server in a thread; `stop` ends it."""
-
-    def __init__(self, data: Path, encoder: Any, files: Any, **settings: Any) -> None:
-        self._data, self._encoder, self._files = data, encoder, files
-        self._settings = Settings(
-            data=data, port=0, http_port=0, drain_seconds=0, grace_seconds=1, **settings
-        )
-        self._started, self.url = threading.Event(), ""
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._thread.start()
-        assert self._started.wait(60)
-
-    async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        engine = Engine(self._encoder, Store(self._data), self._settings)
-        async with serving(engine, pictures={"openmoji": self._files}) as server:
-            self.url = server.web.url
-            self._started.set()
-            await self._stop.wait()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -80,63 +40,10 @@ def live(gallery: tuple[Path, Any, Any]) -> Iterator[Live]:
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser: Any, live: Live) -> Iterator[Any]:
     """A fresh tab at the page; a fault of the page's program, and a request to elsewhere, fail the test."""
     yield from tab(browser, live.url)
-
-
-def tab(browser: Any, url: str, **look: Any) -> Iterator[Any]:
-    faults: list[str] = []
-    context = browser.new_context(viewport=look.pop("viewport", {"width": 1280, "height": 860}), **look)
-    page = context.new_page()
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
-    page.on("request", lambda request: faults.append(request.url) if foreign(request.url, url) else None)
-    page.goto(url)
-    yield page
-    context.close()
-    assert faults == []
-
-
-def foreign(address: str, url: str) -> bool:
-    return not address.startswith((url.removesuffix("docs"), "data:", "blob:"))
-
-
-def picture(page: Any, name: str) -> None:
-    """Keeps what the browser shows, when pictures are wanted."""
-    if folder := os.environ.get("POLYLENS_SCREENSHOTS"):
-        until(page, f"{SEEN}.every(image => image.complete)")
-        page.screenshot(path=Path(folder) / f"{name}.png")
-
-
-def until(page: Any, condition: str) -> None:
-    """Returns when it holds. Playwright's own way is eval in the page, which the page's policy forbids."""
-    end = time.monotonic() + 30
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"it never came true that {condition}"
-        page.wait_for_timeout(30)
-
-
-def search(page: Any, text: str) -> list[str]:
-    """The titles of what is found."""
-    page.get_by_role("searchbox").fill(text)
-    page.keyboard.press("Enter")
-    return titles(page)
-
-
-def titles(page: Any) -> list[str]:
-    page.wait_for_timeout(30)  # for what a key or a click sets going
-    until(page, "document.querySelector('#results').getAttribute('aria-busy') !== 'true'")
-    return [str(one) for one in page.locator("#results .title").all_inner_texts()]
 
 
 def test_words_in_several_languages_find_pictures(page: Any) -> None:

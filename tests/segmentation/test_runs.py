@@ -1,15 +1,18 @@
 """Training stops and goes on as if it had not; a config of mmsegmentation's own zoo trains beside ours."""
 
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mmseg
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 from polylens.segmentation import runs
 from polylens.segmentation.errors import BadRun
 from polylens.segmentation.runs import Options, load_config, shipped_configs
@@ -68,17 +71,36 @@ def test_a_config_of_the_zoo_trains_beside_ours(config: Make, drawn: Path, tmp_p
     assert "backbone.vit.encoder.layers.3.mlp.fc1.weight" in weights_of(ours, 2)
 
 
+def with_mmsegs_script(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains in the folder `w` by mmsegmentation's tools/train.py, which knows nothing of ours."""
+    config.dump(folder / "mine.py")
+    script = ZOO / "tools" / "train.py"
+    words = [script, folder / "mine.py", "--work-dir", folder / "w"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    runpy.run_path(str(script), run_name="__main__")
+
+
 def test_mmsegs_own_train_script_runs_our_config(
     config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The config alone brings the plug-in: its custom_imports."""
-    config("linear_frozen").dump(tmp_path / "mine.py")
-    script = ZOO / "tools" / "train.py"
-    words = [script, tmp_path / "mine.py", "--work-dir", tmp_path / "w"]
-    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    runpy.run_path(str(script), run_name="__main__")
+    with_mmsegs_script(config("linear_frozen"), tmp_path, monkeypatch)
     assert "decode_head.conv_seg.weight" in weights_of(tmp_path / "w", 2)
+
+
+def test_mmsegs_own_train_script_refuses_bad_data_before_the_first_step(
+    config: Make, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There only the hook in our configs looks at it; the test above is the control."""
+    folder = Path(shutil.copytree(drawn, tmp_path / "copied"))
+    mask = next((folder / "annotations" / "training").iterdir())
+    Image.fromarray(np.full((56, 70), 77, np.uint8)).save(mask)
+    made = config("linear_frozen")
+    made.train_dataloader.dataset.data_root = str(folder)
+    with pytest.raises(BadRun, match="1 of 8 masks looked at are wrong: .* holds 77, expected 0 to 8 or 255"):
+        with_mmsegs_script(made, tmp_path, monkeypatch)
+    assert not list((tmp_path / "w").glob("*.pth"))
 
 
 def test_mixed_precision_without_an_accelerator_is_refused(config: Make) -> None:

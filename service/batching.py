@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 from . import deadline
 from .admission import Admission
 from .errors import DeadlineExpired, NotReady
+from .pace import Pace
 from .records import Done
 from .threads import STOPPING, Device, Threads
 
@@ -82,7 +83,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.restarts = 0
-        self._pace = 0.0  # seconds that an entry takes on a device
+        self._pace = Pace()
 
     def start(self) -> None:
         """Begin to run batches."""
@@ -102,10 +103,13 @@ class Batcher(Generic[Raw, Ready, Out]):
         """How many prepared entries wait, interactive and bulk."""
         return len(self._interactive), len(self._bulk)
 
-    async def submit(self, raw: Raw, *, bulk: bool = False) -> Done[Out]:
-        """What a batch gives for one entry; raises what went wrong with it, or `Overloaded`."""
+    async def submit(self, raw: Raw, *, bulk: bool = False, canary: bool = False) -> Done[Out]:
+        """What a batch gives for one entry; raises what went wrong with it, or `Overloaded`.
+
+        A canary comes as soon as interactive entries do, but is nobody for whom bulk is kept short.
+        """
         with self._admitted(1, bulk):
-            return await self._pass(raw, bulk)
+            return await self._pass(raw, bulk, about=not (bulk or canary))
 
     async def submit_all(self, raws: Sequence[Raw], *, bulk: bool = False) -> list[Done[Out] | BaseException]:
         """A result or an exception for each entry, in order; raises `Overloaded` unless all have room."""
@@ -114,7 +118,7 @@ class Batcher(Generic[Raw, Ready, Out]):
 
         async def one(raw: Raw) -> Done[Out]:
             async with window:
-                return await self._pass(raw, bulk)
+                return await self._pass(raw, bulk, about=not bulk)
 
         with self._admitted(len(raws), bulk):
             return await asyncio.gather(*map(one, raws), return_exceptions=True)
@@ -139,7 +143,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         if not self._tasks or any(task.done() for task in self._tasks):
             raise NotReady("no batches are being run")
 
-    async def _pass(self, raw: Raw, bulk: bool) -> Done[Out]:
+    async def _pass(self, raw: Raw, bulk: bool, about: bool) -> Done[Out]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         ready = await self._workers.run(self._prepare, raw)
@@ -150,7 +154,7 @@ class Batcher(Generic[Raw, Ready, Out]):
         )
         queue = self._bulk if bulk else self._interactive
         queue[job] = None
-        if not bulk:
+        if about:
             for device in self._lanes:
                 device.last_interactive = now
         self._changed.set()
@@ -214,15 +218,16 @@ class Batcher(Generic[Raw, Ready, Out]):
         """Takes the entries of the next batch out of the queues; of those that come too late, none."""
         now = asyncio.get_running_loop().time()
         most = most_bulk = self._max_size
-        if self._pace and now < device.last_interactive + ABOUT:
-            most_bulk = min(most, max(1, int(BULK_SECONDS / self._pace)))
+        more = self._pace.more
+        if more and now < device.last_interactive + ABOUT:
+            most_bulk = min(most, max(1, int(BULK_SECONDS / more)))
         reserved = min(-(-most // BULK_SHARE), most_bulk) if self._bulk and most > 1 else 0
         chosen = self._alike(self._interactive, most - reserved)
         chosen += self._alike(self._bulk, min(most - len(chosen), most_bulk), chosen)
         for job in chosen:
             self._interactive.pop(job, None)
             self._bulk.pop(job, None)
-        late = [job for job in chosen if job.end < now + self._pace]
+        late = [job for job in chosen if job.end < now + self._pace.share]
         if len(late) < len(chosen):  # else they run: one entry that was slow must not be the last one ever
             self._fail(late, DeadlineExpired("the time was over before a device was free"))
         return [job for job in chosen if not job.future.done()]
@@ -265,7 +270,7 @@ class Batcher(Generic[Raw, Ready, Out]):
             await self._solve(jobs[: len(jobs) // 2], device, run)
             return await self._solve(jobs[len(jobs) // 2 :], device, run)
         seconds = loop.time() - begun
-        self._pace = seconds / len(jobs)
+        self._pace.note(len(jobs), seconds)
         for job, value in zip(jobs, values, strict=True):
             if isinstance(value, Exception):
                 self._fail([job], value)

@@ -116,7 +116,9 @@ class Embedder:
 
     async def canary(self) -> None:
         """Returns when a text and an image have become vectors, by way of the queues that requests take."""
-        await asyncio.gather(self._texts.submit("canary"), self._images.submit(_canary_image()))
+        await asyncio.gather(
+            self._texts.submit("canary", canary=True), self._images.submit(_canary_image(), canary=True)
+        )
 
     async def texts(self, texts: Sequence[str], watch: Stopwatch, *, bulk: bool = False) -> Embedded:
         """An embedding or an error for each text; `bulk` lets others go first."""
@@ -138,7 +140,9 @@ class Embedder:
 
     def _prepare_text(self, text: str) -> tuple[Any, bool]:
         check_text(text, self._limits)
-        return self._encoder.prepare_text(text), self._encoder.text_truncated(text)
+        ids = self._encoder.prepare_text(text)
+        full = len(ids) >= self._encoder.max_text_tokens  # else nothing was cut off: no need to look again
+        return ids, full and self._encoder.text_truncated(text)
 
     def prepare_image(self, image: bytes) -> Any:
         """What a batch needs of an encoded picture; runs in a thread, and decodes in a process of its own."""

@@ -1,5 +1,6 @@
 """The wheel holds every tracked file of the package folders and nothing else, and imports by itself."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ DATA_AT_THE_ROOT = {"py.typed"}
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    # PYTHONPATH may lead to the source.
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=alone)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

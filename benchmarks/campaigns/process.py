@@ -14,7 +14,7 @@ from typing import Self
 
 PROGRAM = "from polylens.cli import main; main()"
 PAGE = os.sysconf("SC_PAGE_SIZE")
-STARTING = 240.0  # seconds on a busy machine
+STARTING = ENDING = 240.0  # seconds on a busy machine
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Process:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Its exit code, after a signal."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(ENDING)
 
     def kill(self) -> None:
         """Ends it if it has not ended."""

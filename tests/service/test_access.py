@@ -1,7 +1,7 @@
 """Strangers stay outside: every method refuses whoever shows no token, a wrong one, or too weak a one.
 
-Streams are asked through gRPC's synchronous client: where a server refuses a stream while its first message is
-still being written, the one for asyncio may report INTERNAL in place of the status that came
+Streams are asked through gRPC's synchronous client: where a server refuses a stream while its first message
+is still being written, the one for asyncio may report INTERNAL in place of the status that came
 (github.com/grpc/grpc/issues/36066).
 """
 

@@ -20,11 +20,15 @@ from .data import Pairs
 
 MEAN_1C11 = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
 STD_1C11 = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
+WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """pixels (B, 3, S, S) float32 normalised, ids (M, L) int64 padded with 0, the group index of each row."""
+    """pixels (B, 3, S, S) float32 normalised, ids (M, L) int64 padded with 0, the group index of each row.
+
+    Where the image tower is locked there are no pixels, (0, 3, S, S).
+    """
 
     pixels_BCHW: Tensor
     ids_ML: Tensor
@@ -75,17 +79,32 @@ class BatchMaker:
         text_groups = np.concatenate([groups[:count], others])
         texts = [self.pairs.texts.draw(g, random, self.config.name_share, languages) for g in text_groups]
         ids = self.tokenizer(texts, max_length=self.config.max_text_tokens, pad_to_max=False)
-        pixels = torch.stack([decode(self.pairs.read(int(row)), size, random) for row in rows])
-        if self.config.augment:
-            pixels = style_augment(pixels, generator)
-        pixels = (pixels - MEAN_1C11) / STD_1C11
-        return Batch(pixels, torch.as_tensor(ids), torch.as_tensor(groups), torch.as_tensor(text_groups))
+        pixels = torch.empty(0, 3, size, size)
+        if not self.config.lock_image:
+            encoded = [self.pairs.read(int(row)) for row in rows]
+            pixels = torch.stack([decode(image, size, light_shade(random)) for image in encoded])
+            if self.config.augment:
+                pixels = style_augment(pixels, generator)
+        numbers = map(torch.as_tensor, (ids, groups, text_groups))
+        return Batch(normalised(pixels), *numbers)
 
 
-def decode(encoded: bytes, size: int, random: np.random.Generator) -> Tensor:
-    """(3, size, size) float32 in [0, 1]; transparent parts show white, or now and then some light colour."""
+def light_shade(random: np.random.Generator) -> tuple[int, int, int]:
+    """White, or now and then some light colour."""
+    if random.random() < 0.7:
+        return WHITE
+    red, green, blue = (int(v) for v in random.integers(200, 256, 3))
+    return red, green, blue
+
+
+def normalised(pixels_BCHW: Tensor) -> Tensor:
+    """Pixels in [0, 1] as the tower takes them."""
+    return (pixels_BCHW - MEAN_1C11) / STD_1C11
+
+
+def decode(encoded: bytes, size: int, shade: tuple[int, int, int] = WHITE) -> Tensor:
+    """(3, size, size) float32 in [0, 1]; transparent parts show the shade."""
     image = open_image(encoded).convert("RGBA")
-    shade = (255, 255, 255) if random.random() < 0.7 else tuple(int(v) for v in random.integers(200, 256, 3))
     canvas = Image.new("RGBA", image.size, (*shade, 255))
     picture = Image.alpha_composite(canvas, image).convert("RGB")
     if picture.size != (size, size):

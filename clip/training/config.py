@@ -7,6 +7,9 @@ from typing import Any, Self
 from ...backbone.saved_runs import read_settings
 from ...errors import InvalidInput
 
+# What takes images in every step, and the head start that would undo what the text tower knows.
+MOVES_IMAGES = ("contrast", "image_contrast", "muon_learning_rate", "patch_dropout", "small_steps", "bag_steps")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -31,6 +34,7 @@ class TrainConfig:
     warmup_steps: int = 100
     gradient_clip: float = 1.0
     precision: str = "auto"  # "auto" (bf16 on CUDA, else fp32), "fp32", "bf16"
+    lock_image: bool = False  # the image tower stays as it is, texts learn to meet it (locked.py); needs proxies
     # Loss
     label_smoothing: float = 0.0
     contrast: float = 1.0  # weight of images against texts
@@ -68,6 +72,10 @@ class TrainConfig:
             raise InvalidInput(f"small_steps is {self.small_steps}, but small_size is {self.small_size}")
         if not 0 <= self.patch_dropout < 1:
             raise InvalidInput(f"patch_dropout is {self.patch_dropout}; expected at least 0 and below 1")
+        if self.lock_image and (moving := [name for name in MOVES_IMAGES if getattr(self, name)]):
+            raise InvalidInput(f"with lock_image no image is encoded in a step; set {', '.join(moving)} to 0")
+        if self.lock_image and not self.proxies:
+            raise InvalidInput("lock_image needs proxies, which texts are held to; set proxies above 0")
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least 1")

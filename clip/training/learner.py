@@ -13,6 +13,8 @@ from .distributed import gather
 from .loss import contrastive_loss, proxy_loss, view_loss
 from .muon import Muon
 
+LOCKED_SCALE = 20.0  # inverse temperature of texts against fixed proxies; the model's own stays as it is
+
 
 class Learner(nn.Module):
     """InternVL-C in training, with one proxy vector a group when the recipe asks for proxies."""
@@ -22,12 +24,20 @@ class Learner(nn.Module):
         self.model, self.config = model, config
         dim = model.text_projection.shape[1]
         self.proxies = nn.Parameter(torch.randn(groups, dim) / math.sqrt(dim)) if config.proxies else None
+        if config.lock_image:
+            self.requires_grad_(False)
+            model.qllama.requires_grad_(True)
+            model.text_projection.requires_grad_(True)
 
     def forward(self, batch: Batch, patch_keep: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss (scalar) and its parts by name, for the log."""
         config, model = self.config, self.model
-        image = F.normalize(model.encode_image(batch.pixels_BCHW, patch_keep=patch_keep).float(), dim=1)
         text = F.normalize(encode_texts(model, batch.ids_ML).float(), dim=1)
+        if config.lock_image and self.proxies is not None:
+            scale = torch.tensor(LOCKED_SCALE, device=text.device)
+            loss = proxy_loss(text, self.proxies, batch.text_group_M, scale, config.label_smoothing)
+            return config.proxies * loss, {"text_proxy": loss.detach()}
+        image = F.normalize(model.encode_image(batch.pixels_BCHW, patch_keep=patch_keep).float(), dim=1)
         scale = model.logit_scale.exp()
         parts = {}
         images, texts = gather(image), gather(text)
@@ -68,7 +78,7 @@ def make_optimizers(learner: Learner, config: TrainConfig) -> list[torch.optim.O
         else []
     )
     taken = {id(p) for p in muon}
-    rest = [(n, p) for n, p in learner.named_parameters() if id(p) not in taken]
+    rest = [(n, p) for n, p in learner.named_parameters() if p.requires_grad and id(p) not in taken]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
             parameter_groups(rest, config), lr=config.learning_rate, betas=config.betas, fused=True

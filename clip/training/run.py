@@ -34,6 +34,7 @@ from .config import TrainConfig
 from .curve import draw_curve
 from .data import load_pairs
 from .learner import Learner, make_optimizers, rate_share
+from .locked import fix_proxies
 from .pooling import start_pooling
 from .positions import place_positions
 from .proxies import start_proxies
@@ -49,6 +50,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
     world = join_world()
     if not resume and newest_checkpoint(out) is not None:
         raise InvalidInput(f"{out} already holds a run; continue it with --resume or choose another folder")
+    if config.lock_image and Path(config.model).is_file():
+        raise InvalidInput(f"lock_image keeps a trained image tower; {Path(config.model).name} has no weights")
     device = pick_device("auto") if world.size == 1 else local_device(world)
     torch.manual_seed(config.seed)
     pairs = load_pairs(config.pairs, config.texts)
@@ -65,6 +68,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
         start_pooling(learner, maker)
         if world.leads:
             save_checkpoint(out, 0, learner, optimizers, config)
+    elif checkpoint is None and config.lock_image:
+        fix_proxies(learner, pairs, tokenizer, config, size, quiet=not world.leads)
     elif checkpoint is None and config.proxies and Path(config.model).is_dir():
         start_proxies(learner, pairs, tokenizer, config, quiet=not world.leads)
     out.mkdir(parents=True, exist_ok=True)

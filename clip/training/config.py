@@ -8,7 +8,14 @@ from ...backbone.saved_runs import read_settings
 from ...errors import InvalidInput
 
 # What takes images in every step, and the head start that would undo what the text tower knows.
-MOVES_IMAGES = ("contrast", "image_contrast", "muon_learning_rate", "patch_dropout", "small_steps", "bag_steps")
+MOVES_IMAGES = (
+    "contrast",
+    "image_contrast",
+    "muon_learning_rate",
+    "patch_dropout",
+    "small_steps",
+    "bag_steps",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class TrainConfig:
     warmup_steps: int = 100
     gradient_clip: float = 1.0
     precision: str = "auto"  # "auto" (bf16 on CUDA, else fp32), "fp32", "bf16"
-    lock_image: bool = False  # the image tower stays as it is, texts learn to meet it (locked.py); needs proxies
+    lock_image: bool = False  # only texts are learned, to meet the images where they are (locked.py)
     # Loss
     label_smoothing: float = 0.0
     contrast: float = 1.0  # weight of images against texts

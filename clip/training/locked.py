@@ -1,8 +1,8 @@
 """Locked-image tuning: the image tower stays as it is, and the text tower learns to meet it.
 
 No image is encoded in a step, so a step costs its texts alone. It helps where images are ahead of texts: many
-languages, rare words. After Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning", CVPR 2022; the
-images speak through one fixed vector a group, the sum of two that err in different ways:
+languages, rare words. After Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning", CVPR 2022;
+here the images speak through one fixed vector a group, the sum of two that err in different ways:
 
 - what the text tower itself says of the group, averaged over names in several languages (proxies.py);
 - the direction that best tells the group's images from all others, Fisher's linear discriminant.
@@ -45,8 +45,8 @@ def discriminants(
 ) -> Tensor:
     """Unit vectors (G, D): the inverse covariance within groups times (mean of the group - mean of all).
 
-    Of every image as it is and, with `augment`, once augmented. Memory does not grow with the images. The ridge
-    is that of Friedman, "Regularized Discriminant Analysis", JASA 1989, equation 18.
+    Of every image as it is and, with `augment`, once augmented. Memory does not grow with the images. The
+    covariance is shrunk towards a multiple of one (Friedman, "Regularized Discriminant Analysis", JASA 1989).
     """
     group_N = torch.as_tensor(pairs.groups_N)
     dim, device = learner.model.text_projection.shape[1], learner.model.text_projection.device

@@ -51,7 +51,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False) -> Path:
     if not resume and newest_checkpoint(out) is not None:
         raise InvalidInput(f"{out} already holds a run; continue it with --resume or choose another folder")
     if config.lock_image and Path(config.model).is_file():
-        raise InvalidInput(f"lock_image keeps a trained image tower; {Path(config.model).name} has no weights")
+        raise InvalidInput(f"lock_image keeps a trained tower; {Path(config.model).name} has no weights")
     device = pick_device("auto") if world.size == 1 else local_device(world)
     torch.manual_seed(config.seed)
     pairs = load_pairs(config.pairs, config.texts)

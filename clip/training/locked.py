@@ -33,10 +33,9 @@ def fix_proxies(
     learner: Learner, pairs: Pairs, tokenizer: Tokenizer, config: TrainConfig, size: int, quiet: bool
 ) -> None:
     """Sets each proxy to what its group's texts are to become, in place."""
-    start_proxies(learner, pairs, tokenizer, config, quiet)
-    assert learner.proxies is not None  # as start_proxies has seen
+    named_GD = start_proxies(learner, pairs, tokenizer, config, quiet)
     seen_GD = discriminants(learner, pairs, config, size, quiet)
-    learner.proxies.copy_(F.normalize(learner.proxies + DISCRIMINANT * seen_GD, dim=1))
+    named_GD.copy_(F.normalize(named_GD + DISCRIMINANT * seen_GD, dim=1))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from ...errors import InvalidInput
 from ..tokenizer import Tokenizer
@@ -23,8 +24,8 @@ GROUPS = 64  # at a time
 @torch.no_grad()
 def start_proxies(
     learner: Learner, pairs: Pairs, tokenizer: Tokenizer, config: TrainConfig, quiet: bool
-) -> None:
-    """Sets each proxy to the mean unit vector of some of its group's names, in place."""
+) -> Tensor:
+    """Sets each proxy to the mean unit vector of some of its group's names, in place; returns them, (G, D)."""
     if learner.proxies is None:
         raise InvalidInput("the head start needs proxies; set proxies above 0")
     random = np.random.default_rng((config.seed, 3))
@@ -35,3 +36,4 @@ def start_proxies(
         vectors_ND = F.normalize(encode_texts(learner.model, ids.to(learner.proxies.device)), dim=1)
         mean_GD = rearrange(vectors_ND, "(g n) d -> g n d", n=DRAWS).mean(1)
         learner.proxies[chunk] = F.normalize(mean_GD, dim=1)
+    return learner.proxies

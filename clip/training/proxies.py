@@ -25,7 +25,10 @@ GROUPS = 64  # at a time
 def start_proxies(
     learner: Learner, pairs: Pairs, tokenizer: Tokenizer, config: TrainConfig, quiet: bool
 ) -> Tensor:
-    """Sets each proxy to the mean unit vector of some of its group's names, in place; returns them, (G, D)."""
+    """Sets each proxy to the mean unit vector of some of its group's names, in place.
+
+    Returns the proxies, (G, D).
+    """
     if learner.proxies is None:
         raise InvalidInput("the head start needs proxies; set proxies above 0")
     random = np.random.default_rng((config.seed, 3))

@@ -134,14 +134,22 @@ class Session:
                 self.files.unlink(self.snapshot)
                 self.collection.snapshot(self.snapshot)
             case "restore":
-                if self.restored.exists():
-                    self.files.remove_folder(self.restored)
+                self._clear_restored()
                 restore(self.snapshot, self.restored, self.files, trusted=number % 72 < 36)
             case "reopen":
                 self.close()
                 self.open()
             case _:
                 change(self.collection, number)
+
+    def _clear_restored(self) -> None:
+        """Removes what was restored last time; like what `Store.drop` removes, it loses its name first."""
+        doomed = self.folder.with_suffix(".doomed")
+        if doomed.exists():  # of a removal that was cut short
+            self.files.remove_folder(doomed)
+        if self.restored.exists():
+            self.files.rename(self.restored, doomed)
+            self.files.remove_folder(doomed)
 
     @property
     def snapshot(self) -> Path:

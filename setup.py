@@ -18,10 +18,10 @@ CORE = [
     "huggingface_hub>=0.30",
     "fsspec>=2024.2",
     "apsw>=3.51.3",  # bundles its own SQLite: older ones have a WAL bug fixed in 3.51.3
-    "grpcio>=1.78",
+    "grpcio>=1.78,!=1.85.3",  # 1.85.3: a server that ends cancels calls in place of finishing them
     "grpcio-health-checking>=1.78",
     "grpcio-reflection>=1.78",
-    "grpcio-status>=1.78",
+    "grpcio-status>=1.78,!=1.85.3",
     "protobuf>=6.31.1",
     "prometheus-client>=0.20",
     "pyyaml>=6",  # also needed by huggingface_hub

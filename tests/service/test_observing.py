@@ -38,6 +38,9 @@ async def test_figures_follow_the_calls(serve: Any, tmp_path: Path, picture: Cal
         await client.search("one")
         with pytest.raises(RemoteError):
             await client.search("one", collection="none")
+        async with asyncio.timeout(10):  # a call is counted when it is over, after its answer was sent
+            while 'code="NOT_FOUND"' not in metrics.text().decode():
+                await asyncio.sleep(0.01)
         got = figures(metrics)
     assert got['polylens_requests_total{code="OK",method="Search"}'] == 2
     assert got['polylens_requests_total{code="NOT_FOUND",method="Search"}'] == 1

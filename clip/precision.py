@@ -15,6 +15,9 @@ from .encoder import Encoder
 
 KINDS = ("none", "int8")
 READ_DIRECTLY = (nn.MultiheadAttention, PoolAttention)  # these read the weights of their layers themselves
+# The last layer of a gated MLP reads products, and a few tokens give it products so large that one range for all
+# leaves the others no bits. It stays in float32.
+OUTLIERS = ("down_proj",)
 TOWERS = ("encode_image", "encode_text", "get_image_features", "get_text_features")
 
 
@@ -45,14 +48,14 @@ class Int8Linear(nn.Module):
 def quantized(network: nn.Module) -> int:
     """How many linear layers were replaced by such of 8 bits, in place.
 
-    Those of READ_DIRECTLY stay as they are.
+    Those of READ_DIRECTLY and OUTLIERS stay as they are.
     """
     found = [
         (parent, name, child)
         for parent in network.modules()
         if not isinstance(parent, READ_DIRECTLY)
         for name, child in parent.named_children()
-        if type(child) is nn.Linear
+        if type(child) is nn.Linear and name not in OUTLIERS
     ]
     for parent, name, child in found:
         setattr(parent, name, Int8Linear(child))
@@ -71,7 +74,9 @@ def made_faster(encoder: Encoder, *, quantize: str = "none", compile: bool = Fal
             raise InvalidInput("int8 is for models in float32 on the CPU: --device cpu --dtype float32")
         before = encoder.fingerprint  # of the weights as they are stored
         quantized(network)
-        encoder.fingerprint = hashlib.sha256(f"{before} int8 linear layers".encode()).hexdigest()
+        encoder.fingerprint = hashlib.sha256(
+            f"{before} int8 linear layers without {OUTLIERS}".encode()
+        ).hexdigest()
     if compile and network is not None:
         for name in TOWERS:
             if (tower := getattr(network, name, None)) is not None:

@@ -46,9 +46,9 @@ def test_bfloat16_is_rounding_and_keeps_the_fingerprint(exact: tuple[np.ndarray,
 def test_8_bits_drift_further_and_have_a_fingerprint_of_their_own(exact: tuple[np.ndarray, str]) -> None:
     encoder = made_faster(polylens.load("mini", device="cpu"), quantize="int8")
     got = vectors(encoder)
-    assert 1e-4 < drift(exact[0], got) < 0.15  # 0.10 of texts; 0.001 of images
+    assert 1e-4 < drift(exact[0], got) < 0.05
     neighbours = exact[0] @ exact[0].T
-    assert np.abs(got @ got.T - neighbours).max() < 0.15  # what is near stays near (0.10)
+    assert np.abs(got @ got.T - neighbours).max() < 0.1  # what is near stays near
     assert encoder.fingerprint != exact[1] and len(encoder.fingerprint) == 64
     again = made_faster(polylens.load("mini", device="cpu"), quantize="int8")
     assert again.fingerprint == encoder.fingerprint
@@ -88,6 +88,19 @@ def test_both_towers_are_compiled_for_batches_of_any_size(
     assert drift(exact[0], vectors(encoder)) < 1e-6
     assert compiled == list(TOWERS[:2]) and set(called) == set(compiled)
     assert encoder.fingerprint == exact[1]
+
+
+def test_products_of_gated_layers_keep_their_range() -> None:
+    """The control: with these layers in 8 bits too, the texts of the embedded model drift further."""
+    encoder = polylens.load("mini", device="cpu")
+    expected = encoder.encode_texts(TEXTS)
+    quantized(encoder.model.network)
+    layers = encoder.model.network.qllama.layers
+    assert all(type(layer.mlp.down_proj) is nn.Linear for layer in layers)
+    kept = drift(expected, encoder.encode_texts(TEXTS))
+    for layer in layers:
+        layer.mlp.down_proj = Int8Linear(layer.mlp.down_proj)
+    assert kept < 0.05 < drift(expected, encoder.encode_texts(TEXTS))
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -15,8 +15,8 @@ from .encoder import Encoder
 
 KINDS = ("none", "int8")
 READ_DIRECTLY = (nn.MultiheadAttention, PoolAttention)  # these read the weights of their layers themselves
-# The last layer of a gated MLP reads products, and a few tokens give it products so large that one range for all
-# leaves the others no bits. It stays in float32.
+# The last layer of a gated MLP reads products. A few tokens give it products so large that one range for all
+# leaves the others no bits; it stays in float32.
 OUTLIERS = ("down_proj",)
 TOWERS = ("encode_image", "encode_text", "get_image_features", "get_text_features")
 

@@ -19,6 +19,8 @@ from polylens.clip.training.run import train
 from polylens.errors import InvalidInput
 from safetensors.torch import load_file
 
+from .killed import killed_at
+
 IMAGE = ("vision_model.", "clip_projector.")
 
 
@@ -85,23 +87,12 @@ def test_discriminants_are_fishers(training_files: Path, trained: Path) -> None:
     assert not np.allclose(expected, mean_GD, atol=0.1)  # the control: the means are something else
 
 
-def test_it_resumes_to_the_same_weights(
-    training_files: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_resumes_to_the_same_weights(training_files: Path, trained: Path, tmp_path: Path) -> None:
     config = locked(training_files, trained, steps=6, save_every=3)
     unbroken = load_file(train(config, tmp_path / "unbroken") / "model.safetensors")
 
-    original = run_module.Loop.step
-
-    def dies_at_five(self: run_module.Loop, step: int, batches: list[object]) -> dict[str, float]:
-        if step == 4:
-            raise InterruptedError
-        return original(self, step, batches)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module.Loop, "step", dies_at_five)
-        with pytest.raises(InterruptedError):
-            train(config, tmp_path / "killed")
+    with killed_at(4):  # the checkpoint of step 3 is on disk
+        train(config, tmp_path / "killed")
     resumed = load_file(train(config, tmp_path / "killed", resume=True) / "model.safetensors")
     assert all(torch.equal(resumed[name], weight) for name, weight in unbroken.items())
     other = load_file(train(dataclasses.replace(config, seed=4), tmp_path / "other") / "model.safetensors")

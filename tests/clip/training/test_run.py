@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from polylens.clip.internvl_c import InternVLC
 from polylens.clip.tokenizer import Tokenizer
-from polylens.clip.training import run as run_module
 from polylens.clip.training.batches import BatchMaker
 from polylens.clip.training.config import TrainConfig
 from polylens.clip.training.data import load_pairs
 from polylens.clip.training.run import train
 from polylens.errors import InvalidInput
 from safetensors.torch import load_file
+
+from .killed import killed_at
 
 RICH = {
     "augment": True,
@@ -63,27 +64,12 @@ def test_it_learns_and_leaves_a_model_that_loads(training_files: Path, tmp_path:
     assert (tmp_path / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-class Killed(Exception):
-    """Stands for the end of the process in the middle of a run."""
-
-
-def test_a_killed_run_resumes_to_the_same_weights(
-    training_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(training_files: Path, tmp_path: Path) -> None:
     settings = config(training_files, **RICH)
     unbroken = weights(train(settings, tmp_path / "unbroken"))
 
-    original = run_module.Loop.step
-
-    def dies_at_five(self: run_module.Loop, step: int, batches: list[object]) -> dict[str, float]:
-        if step == 4:  # the checkpoint of step 3 is on disk
-            raise Killed
-        return original(self, step, batches)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module.Loop, "step", dies_at_five)
-        with pytest.raises(Killed):
-            train(settings, tmp_path / "killed")
+    with killed_at(4):  # the checkpoint of step 3 is on disk
+        train(settings, tmp_path / "killed")
     assert same(weights(train(settings, tmp_path / "killed", resume=True)), unbroken)
 
     # The control: the check would see a run that did not go the same way.

@@ -51,7 +51,7 @@ def test_control_a_changed_message_is_noticed(tmp_path: Path) -> None:
 
 
 def oldest(requirement: str) -> tuple[int, ...]:
-    found = re.search(rf'"{requirement}>=([\d.]+)"', (ROOT / "setup.py").read_text())
+    found = re.search(rf'"{requirement}>=([\d.]+)[",]', (ROOT / "setup.py").read_text())
     assert found, f"setup.py gives no lower bound for {requirement}"
     version = tuple(int(part) for part in found[1].split("."))
     return version + (0,) * (3 - len(version))

@@ -56,6 +56,8 @@ def open_image(source: ImageSource, *, draft: int | None = None) -> Image.Image:
             raise
         except Exception as error:  # decoders raise nearly anything on damaged data
             raise InvalidImage(f"{name} is damaged or truncated: its pixels cannot be read") from error
+    if image.mode in ("P", "PA") and image.palette is None:  # Pillow loads it, and fails in conversions
+        raise InvalidImage(f"{name} is damaged: its pixels are of a palette, and it has none")
     return _eight_bit(image, name)
 
 

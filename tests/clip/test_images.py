@@ -117,6 +117,17 @@ def test_damaged_images_are_read_or_refused_never_anything_else(kind: str) -> No
             pass
 
 
+def test_a_palette_picture_without_its_palette_is_refused() -> None:
+    whole = encoded(picture().convert("P"))
+    begin = whole.index(b"PLTE") - 4
+    (length,) = struct.unpack(">I", whole[begin : begin + 4])
+    without = whole[:begin] + whole[begin + length + 12 :]
+    Image.open(io.BytesIO(without)).load()  # the control: Pillow alone takes it
+    assert open_image(whole).mode == "P"
+    with pytest.raises(InvalidImage, match="of a palette, and it has none"):
+        open_image(without)
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [6_400, 10_000, 60_000])
 def test_a_bomb_is_refused_from_its_header(side: int) -> None:

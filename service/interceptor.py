@@ -5,6 +5,7 @@ Requests are parsed here rather than by gRPC, which answers UNKNOWN to bytes tha
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,16 +16,19 @@ from ..errors import InvalidInput
 from .access import Access
 from .admission import Gate
 from .deadline import time_limit
-from .errors import DeadlineExpired, Overloaded
+from .errors import DeadlineExpired, NotReady, Overloaded
 from .methods import SCOPE
 from .observing import Call, Observer
 from .status import to_status
+from .threads import STOPPING
 
 OURS = "/polylens.v1."
 OPEN = "/grpc.health.v1.Health/"  # probes have no tokens, and learn nothing but a status
 READ_SECONDS = 30.0  # for a caller to send one request
 IDLE_SECONDS = 300.0  # between two chunks of a stream
 WRITE_SECONDS = 60.0  # for a caller to take one reply of a stream
+QUIET_SECONDS = 0.05  # without a new call, until the server may stop
+CLOSING_SECONDS = 2.0  # for callers to become quiet
 Handler = Any  # grpc.RpcMethodHandler
 
 
@@ -34,12 +38,25 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
     def __init__(self, gate: Gate, seconds: Mapping[str, float], access: Access) -> None:
         self._gate, self._seconds, self._access = gate, seconds, access
         self.observer: Observer | None = None  # there is one before the server starts
+        self._closed, self._newest = False, 0.0
+
+    async def close(self) -> None:
+        """Refuses every new call from now on, and returns once there are none, or after a while.
+
+        gRPC cancels what it has taken in and not yet handed over when its server stops (grpc/grpc#41785). A
+        caller cannot tell this from a call broken off half-way, so nothing should be on its way in by then.
+        """
+        self._closed = True
+        end = time.monotonic() + CLOSING_SECONDS
+        while (left := min(self._newest + QUIET_SECONDS, end) - time.monotonic()) > 0:
+            await asyncio.sleep(left)
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
+        self._newest = time.monotonic()
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith(OPEN):
@@ -101,6 +118,8 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         with self.observer.call(name, headers) as seen:
             try:
+                if self._closed:
+                    raise NotReady(STOPPING)
                 address = context.peer().rpartition(":")[0]  # without the port
                 scope = SCOPE.get(name, "admin")
                 seen.holder = self._access.check(headers.get("authorization", ""), address, scope).name

@@ -140,10 +140,11 @@ class Server:
         )
 
     async def drain(self) -> None:
-        """Tells balancers to look elsewhere, gives them time to, then finishes the calls under way."""
+        """Tells balancers to look elsewhere, gives them time to, refuses calls, finishes those under way."""
         if self._health is not None:
             await self._health.drain()
             await asyncio.sleep(self._settings.drain_seconds)
+            await self._interceptor.close()
         await self.stop(self._settings.grace_seconds)
 
     async def stop(self, grace_seconds: float) -> None:

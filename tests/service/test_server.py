@@ -21,7 +21,8 @@ from polylens.service.client import AsyncClient
 from polylens.service.engine import Engine
 from polylens.service.errors import CannotListen, RemoteError
 from polylens.service.health import Health
-from polylens.service.methods import METHODS, SERVICES
+from polylens.service.interceptor import Interceptor
+from polylens.service.methods import METHODS, SERVICES, path
 from polylens.service.server import OPTIONS, Server, is_loopback
 from polylens.service.settings import Settings
 
@@ -257,6 +258,40 @@ async def test_draining_says_so_first_and_still_answers(new_encoder: Any, tmp_pa
         assert await statuses(server.address) == [NOT_SERVING] * len(NAMES)
         assert (await client.info()).model.name == "fake"
         await draining
+
+
+async def what_callers_hear_at_the_end(new_encoder: Any, folder: Path) -> set[str]:
+    """The codes that 64 callers of a draining server get, who ask at once again until they are refused."""
+    server, heard = Server(Settings(port=0, drain_seconds=0.2, grace_seconds=5)), set[str]()
+
+    async def ask(address: str) -> None:
+        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+            info = channel.unary_unary(path(METHODS["GetInfo"]))
+            while True:
+                try:
+                    await info(b"", timeout=10)
+                except grpc.aio.AioRpcError as error:
+                    return heard.add(error.code().name)
+
+    async with Engine(new_encoder(), Store(folder)) as engine:
+        await server.start(engine)
+        callers = [asyncio.create_task(ask(server.address)) for _ in range(64)]
+        await asyncio.sleep(0.2)
+        await server.drain()
+        await asyncio.gather(*callers)
+    return heard
+
+
+async def test_no_call_is_cancelled_by_the_end_of_the_server(new_encoder: Any, tmp_path: Path) -> None:
+    assert await what_callers_hear_at_the_end(new_encoder, tmp_path) == {"UNAVAILABLE"}
+
+
+async def test_control_without_closing_first_grpc_cancels_calls_that_wait_to_be_taken(
+    new_encoder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Interceptor, "close", lambda self: asyncio.sleep(0))
+    heard = [await what_callers_hear_at_the_end(new_encoder, tmp_path / str(turn)) for turn in range(5)]
+    assert "CANCELLED" in set().union(*heard)
 
 
 async def test_more_calls_than_the_server_takes_are_refused_with_advice_and_it_recovers(

@@ -3,7 +3,7 @@
 Some callers stay with one server each and do not repeat what fails. What they hear counts as refused if the
 server said so before it began (it drains, or nobody listens); every other failure is a call lost. One caller
 knows both servers and repeats as the client does, and must not notice anything. Every acknowledged write is
-read afterwards.
+read afterwards, and none that was refused may be there.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from random import Random
 
 import grpc
 from polylens.proto.polylens.v1 import collection_pb2, embed_pb2
-from polylens.service.client import AsyncClient
+from polylens.service.client import NEVER_TAKEN, AsyncClient
 from polylens.service.methods import METHODS, path
 
 from .load import Callers, prepare
@@ -27,15 +27,18 @@ STAYING = 4  # callers of each server
 # What gRPC's own code says when no server ever saw the call.
 NOBODY = ("failed to connect", "Connection refused", "connections to all backends failing")
 DRAINING = ("stopping", "draining", "GOAWAY")
+# And this where a call came after the server had stopped taking any, before the connection was told.
+TOO_LATE = (grpc.StatusCode.CANCELLED, NEVER_TAKEN)
 FLAGS = ("--drain-seconds", "0.3", "--grace-seconds", "20")
 
 
 @dataclass
 class Told:
-    """What callers of one server were told, and the ids whose write it acknowledged."""
+    """What callers of one server were told, and the ids whose write it acknowledged, or refused."""
 
     report: Report
     stored: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     over: bool = False
 
 
@@ -101,27 +104,31 @@ async def _stay(server: Process, told: Told, name: str) -> None:
             if turn % 2:
                 point = collection_pb2.Point(id=id, vector=_vector(turn))
                 request = collection_pb2.UpsertPointsRequest(collection="load", points=[point])
-                if await _ask(told, "write", lambda: write(request.SerializeToString(), timeout=30)):  # noqa: B023
-                    told.stored.add(id)
+                answered = await _ask(told, "write", lambda: write(request.SerializeToString(), timeout=30))  # noqa: B023
+                if answered is not None:
+                    (told.stored if answered else told.refused).add(id)
             else:
                 texts = embed_pb2.EmbedTextsRequest(texts=[f"{id} {i}" for i in range(16)])
                 await _ask(told, "embed", lambda: embed(texts.SerializeToString(), timeout=30))  # noqa: B023
 
 
-async def _ask(told: Told, what: str, ask: Callable[[], Awaitable[bytes]]) -> bool:
-    """Whether it was answered."""
+async def _ask(told: Told, what: str, ask: Callable[[], Awaitable[bytes]]) -> bool | None:
+    """Whether it was answered, or else refused; None if it was lost."""
     try:
         await ask()
     except grpc.aio.AioRpcError as error:
         words = str(error.details())
         unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
-        if unavailable and any(one in words for one in (*NOBODY, *DRAINING)):
+        refused = unavailable and any(one in words for one in (*NOBODY, *DRAINING))
+        if refused:
             told.report.counts[f"{what} refused before it began"] += 1
+        elif refused := (error.code(), words) == TOO_LATE:
+            told.report.counts[f"{what} came too late to be taken"] += 1
         else:
             told.report.counts[f"{what} LOST"] += 1
             told.report.problem(f"{what} lost: {error.code().name} {words}")
         await asyncio.sleep(0.25)
-        return False
+        return False if refused else None
     told.report.counts[f"{what} answered"] += 1
     return True
 
@@ -142,12 +149,16 @@ async def _balanced(servers: list[Process], told: Told, random: Random) -> None:
 
 async def _look_for(server: Process, told: Told, report: Report) -> None:
     async with AsyncClient(server.grpc) as client:
-        ids = sorted(told.stored)
+        ids, refused = sorted(told.stored), sorted(told.refused)
         points = await client.get(ids, collection="load") if ids else []
+        others = await client.get(refused, collection="load") if refused else []
     report.counts["acknowledged writes found"] += sum(point is not None for point in points)
     for id, point in zip(ids, points, strict=True):
         if point is None:
             report.problem(f"the acknowledged write {id} is not there")
+    for id, point in zip(refused, others, strict=True):
+        if point is not None:
+            report.problem(f"the write {id} is there, though its caller was told that it was not taken")
 
 
 def _vector(turn: int) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from polylens.proto.polylens.v1 import collection_pb2
 from polylens.service import client as client_module
 from polylens.service import server as server_module
 from polylens.service.batching import Batcher
@@ -135,6 +136,40 @@ def attempts_for(calls: int) -> float:
     finally:
         server.stop(0).wait()
     return away.attempts / calls
+
+
+class Late(grpc.GenericRpcHandler):
+    """A server that stops as the first call comes, and is there again for the second."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    def service(self, details: Any) -> Any:
+        def answer(request: bytes, context: Any) -> bytes:
+            self.attempts += 1
+            if self.attempts == 1:
+                context.abort(grpc.StatusCode.CANCELLED, client_module.NEVER_TAKEN)
+            return collection_pb2.CountPointsResponse(count=3).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def test_a_read_that_came_too_late_is_repeated_and_a_write_is_told() -> None:
+    with futures.ThreadPoolExecutor(2) as pool:
+        late = Late()
+        server = grpc.server(pool, handlers=[late])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            with Client(f"127.0.0.1:{port}") as client:
+                assert client.count(collection="c") == 3
+                assert late.attempts == 2
+                late.attempts = 0
+                with pytest.raises(RemoteError, match="was stopping and did not take the call") as told:
+                    client.drop_collection("c")
+                assert told.value.code == "CANCELLED" and late.attempts == 1
+        finally:
+            server.stop(0).wait()
 
 
 def test_clients_do_not_storm_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

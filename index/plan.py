@@ -79,8 +79,11 @@ def scaled(base: int, kind: Kind, share: float) -> int:
 
 
 def candidates(kind: Kind, parameters: Mapping[str, int], k: int) -> int:
-    """How many rows to ask for: the index's own order is exact only if it holds the vectors themselves."""
-    return k + SPARE if kind.lossless else k * parameters.get("fetch", 4) + SPARE
+    """How many rows to ask for: the index's own order is exact only if it holds the vectors themselves.
+
+    Otherwise never fewer than it was tuned with: the nearest alone may come late in that order.
+    """
+    return k + SPARE if kind.lossless else max(k, NARROW) * parameters.get("fetch", 4) + SPARE
 
 
 def tuned(kind: Kind, parameters: Mapping[str, int], k: int) -> int:

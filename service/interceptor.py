@@ -27,7 +27,7 @@ OPEN = "/grpc.health.v1.Health/"  # probes have no tokens, and learn nothing but
 READ_SECONDS = 30.0  # for a caller to send one request
 IDLE_SECONDS = 300.0  # between two chunks of a stream
 WRITE_SECONDS = 60.0  # for a caller to take one reply of a stream
-QUIET_SECONDS = 0.05  # without a new call, until the server may stop
+QUIET = 5  # looks in a row, 10 ms apart, that see no new call, until the server may stop
 CLOSING_SECONDS = 2.0  # for callers to become quiet
 Handler = Any  # grpc.RpcMethodHandler
 
@@ -38,7 +38,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
     def __init__(self, gate: Gate, seconds: Mapping[str, float], access: Access) -> None:
         self._gate, self._seconds, self._access = gate, seconds, access
         self.observer: Observer | None = None  # there is one before the server starts
-        self._closed, self._newest = False, 0.0
+        self._closed, self._calls = False, 0
 
     async def close(self) -> None:
         """Refuses every new call from now on, and returns once there are none, or after a while.
@@ -47,16 +47,18 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
         caller cannot tell this from a call broken off half-way, so nothing should be on its way in by then.
         """
         self._closed = True
-        end = time.monotonic() + CLOSING_SECONDS
-        while (left := min(self._newest + QUIET_SECONDS, end) - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        end, quiet = time.monotonic() + CLOSING_SECONDS, 0
+        while quiet < QUIET and time.monotonic() < end:
+            seen = self._calls
+            await asyncio.sleep(0.01)  # by turns, for a process that is held up sees no calls either
+            quiet = quiet + 1 if self._calls == seen else 0
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        self._newest = time.monotonic()
+        self._calls += 1
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith(OPEN):

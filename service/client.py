@@ -32,9 +32,9 @@ TARGET = "localhost:51000"
 UNACKNOWLEDGED = 4  # chunks of a stream that may be under way at once
 # After this a long upload goes on in a new stream: servers end old connections and what is left on them.
 STREAM_SECONDS = 30.0
-# gRPC's whole message, with the code of the same name, where a server had stopped taking calls and the
-# connection was not told yet (grpc/grpc#41785). Who cancels a call of his own hears of it in another way.
-NEVER_TAKEN = "CANCELLED"
+# gRPC's whole message, with the code of the same name, of a call that a stopping server broke off or never
+# took (grpc/grpc#41785): one cannot tell which. Who cancels a call of his own hears of it in another way.
+BROKEN_OFF = "CANCELLED"
 
 SERVICE_CONFIG = {
     "methodConfig": [
@@ -49,7 +49,7 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
-                # CANCELLED: of a call that came while the server stopped, see NEVER_TAKEN.
+                # CANCELLED: of a call that came while the server stopped, see BROKEN_OFF.
                 "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
@@ -98,8 +98,8 @@ class _Stubs:
         message = error.details() or "no reason given"
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             message = f"{self._target}: {message}"
-        elif error.code() is grpc.StatusCode.CANCELLED and message == NEVER_TAKEN:
-            message = f"{self._target}: the server was stopping and did not take the call"
+        elif error.code() is grpc.StatusCode.CANCELLED and message == BROKEN_OFF:
+            message = f"{self._target}: the server stopped before it answered; a write may have been done"
         return RemoteError(error.code().name, message, retry_after=int(pushback) / 1000 if pushback else None)
 
 

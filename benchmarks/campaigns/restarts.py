@@ -16,7 +16,7 @@ from random import Random
 
 import grpc
 from polylens.proto.polylens.v1 import collection_pb2, embed_pb2
-from polylens.service.client import NEVER_TAKEN, AsyncClient
+from polylens.service.client import AsyncClient
 from polylens.service.methods import METHODS, path
 
 from .load import Callers, prepare
@@ -27,8 +27,6 @@ STAYING = 4  # callers of each server
 # What gRPC's own code says when no server ever saw the call.
 NOBODY = ("failed to connect", "Connection refused", "connections to all backends failing")
 DRAINING = ("stopping", "draining", "GOAWAY")
-# And this where a call came after the server had stopped taking any, before the connection was told.
-TOO_LATE = (grpc.StatusCode.CANCELLED, NEVER_TAKEN)
 FLAGS = ("--drain-seconds", "0.3", "--grace-seconds", "20")
 
 
@@ -122,8 +120,6 @@ async def _ask(told: Told, what: str, ask: Callable[[], Awaitable[bytes]]) -> bo
         refused = unavailable and any(one in words for one in (*NOBODY, *DRAINING))
         if refused:
             told.report.counts[f"{what} refused before it began"] += 1
-        elif refused := (error.code(), words) == TOO_LATE:
-            told.report.counts[f"{what} came too late to be taken"] += 1
         else:
             told.report.counts[f"{what} LOST"] += 1
             told.report.problem(f"{what} lost: {error.code().name} {words}")
@@ -158,7 +154,7 @@ async def _look_for(server: Process, told: Told, report: Report) -> None:
             report.problem(f"the acknowledged write {id} is not there")
     for id, point in zip(refused, others, strict=True):
         if point is not None:
-            report.problem(f"the write {id} is there, though its caller was told that it was not taken")
+            report.problem(f"the write {id} is there, though its caller was refused")
 
 
 def _vector(turn: int) -> bytes:

@@ -36,7 +36,10 @@ def against(attack: Callable[[Process, int, int], Report]) -> Campaign:
 
 def roll(given: argparse.Namespace, folder: Path) -> Report:
     """Restarts of two servers."""
-    with Process(folder / "a", *restarts.FLAGS) as a, Process(folder / "b", *restarts.FLAGS) as b:
+    with (
+        restarts.Recorded(folder / "a", *restarts.FLAGS) as a,
+        restarts.Recorded(folder / "b", *restarts.FLAGS) as b,
+    ):
         return restarts.roll([a, b], given.count, given.seed, minutes=given.minutes)
 
 

@@ -36,7 +36,11 @@ STREAM_SECONDS = 30.0
 # took (grpc/grpc#41785): one cannot tell which. Who cancels a call of his own hears of it in another way.
 BROKEN_OFF = "CANCELLED"
 
+# A server says over its health service when it is about to stop, and calls then go elsewhere, or wait, before
+# it does. pick_first cannot watch; of several servers behind a name or a list, round_robin asks each in turn.
+WATCHED = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 SERVICE_CONFIG = {
+    **WATCHED,
     "methodConfig": [
         {
             "name": [
@@ -59,6 +63,8 @@ SERVICE_CONFIG = {
 OPTIONS = [
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_send_message_length", Limits().max_message_bytes),
     ("grpc.max_receive_message_length", Limits().max_message_bytes),
 ]

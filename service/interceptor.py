@@ -20,7 +20,6 @@ from .errors import DeadlineExpired, NotReady, Overloaded
 from .methods import SCOPE
 from .observing import Call, Observer
 from .status import to_status
-from .threads import STOPPING
 
 OURS = "/polylens.v1."
 OPEN = "/grpc.health.v1.Health/"  # probes have no tokens, and learn nothing but a status
@@ -29,6 +28,7 @@ IDLE_SECONDS = 300.0  # between two chunks of a stream
 WRITE_SECONDS = 60.0  # for a caller to take one reply of a stream
 QUIET = 5  # looks in a row, 10 ms apart, that see no new call, until the server may stop
 CLOSING_SECONDS = 2.0  # for callers to become quiet
+CLOSED = "the server is stopping and takes no more calls"
 Handler = Any  # grpc.RpcMethodHandler
 
 
@@ -121,7 +121,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # no g
         with self.observer.call(name, headers) as seen:
             try:
                 if self._closed:
-                    raise NotReady(STOPPING)
+                    raise NotReady(CLOSED)
                 address = context.peer().rpartition(":")[0]  # without the port
                 scope = SCOPE.get(name, "admin")
                 seen.holder = self._access.check(headers.get("authorization", ""), address, scope).name

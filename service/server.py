@@ -23,6 +23,7 @@ from .observing import Observer
 from .originals import Files
 from .servicer import add_to_server
 from .settings import Limits, Settings
+from .statuses import WATCHERS
 from .tls import Certificates
 from .tokens import Tokens
 from .tracing import Traces
@@ -61,7 +62,8 @@ class Server:
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=OPTIONS,
-            maximum_concurrent_rpcs=4 * MAX_CALLS,  # beyond it gRPC says UNAVAILABLE without a word of advice
+            # Beyond it gRPC refuses without a word of advice. Who watches our health is no call to us.
+            maximum_concurrent_rpcs=4 * MAX_CALLS + WATCHERS,
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         if problem := _problem(settings.host, settings.port):
@@ -91,7 +93,7 @@ class Server:
         self._interceptor.observer = observer
         names = [service.full_name for service in SERVICES]
         self._health = health = Health(engine, names)
-        await self._health.add_to_server(self._server)
+        self._health.add_to_server(self._server)
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         await self._server.start()
         self._tasks.append(asyncio.create_task(engine.metrics.watch_lag()))
@@ -142,9 +144,10 @@ class Server:
     async def drain(self) -> None:
         """Tells balancers to look elsewhere, gives them time to, refuses calls, finishes those under way."""
         if self._health is not None:
-            await self._health.drain()
+            self._health.drain()
             await asyncio.sleep(self._settings.drain_seconds)
             await self._interceptor.close()
+            self._health.end()
         await self.stop(self._settings.grace_seconds)
 
     async def stop(self, grace_seconds: float) -> None:

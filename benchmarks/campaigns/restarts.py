@@ -1,47 +1,94 @@
 """Rolling restarts of two servers under load: no call that a server accepted is lost.
 
-Some callers stay with one server each and do not repeat what fails. What they hear counts as refused if the
-server said so before it began (it drains, or nobody listens); every other failure is a call lost. One caller
-knows both servers and repeats as the client does, and must not notice anything. Every acknowledged write is
-read afterwards, and none that was refused may be there.
+Some callers stay with one server each and do not repeat what fails. Half of them watch its health, as our
+clients do, half do not. Each call bears an id, and the server writes the id down as soon as gRPC hands
+the call over, before anything else is done with it. So a call that failed was lost if its id is in that
+record, unless the server said itself that it takes no more. If it is not, the call never began, and its
+caller may hear UNAVAILABLE or, unless he watches, gRPC's own CANCELLED (grpc/grpc#41785). One caller
+knows both servers and repeats as the client does, and must not notice anything. Every acknowledged write
+is read afterwards, and none that was refused or never began may be there.
 """
 
 import asyncio
 import itertools
+import json
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc
 from polylens.proto.polylens.v1 import collection_pb2, embed_pb2
-from polylens.service.client import AsyncClient
+from polylens.service.client import WATCHED, AsyncClient
+from polylens.service.interceptor import CLOSED
 from polylens.service.methods import METHODS, path
 
 from .load import Callers, prepare
-from .process import Process
+from .process import PROGRAM, Process
 from .report import Report
 
-STAYING = 4  # callers of each server
-# What gRPC's own code says when no server ever saw the call.
-NOBODY = ("failed to connect", "Connection refused", "connections to all backends failing")
-DRAINING = ("stopping", "draining", "GOAWAY")
+STAYING = 4  # callers of each server, of which every other one watches
 FLAGS = ("--drain-seconds", "0.3", "--grace-seconds", "20")
+PLAIN: list[tuple[str, Any]] = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+WATCHING = [*PLAIN, ("grpc.service_config", json.dumps(WATCHED))]
+
+# `polylens serve`, which writes down the ids of the calls it is handed.
+RECORDING = """
+import os
+from polylens.service.interceptor import Interceptor
+intercept = Interceptor.intercept_service
+record = os.open({record!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+async def noted(self, continuation, details):
+    for key, value in details.invocation_metadata:
+        if key == "x-request-id":
+            os.write(record, value.encode() + b"\\n")
+    return await intercept(self, continuation, details)
+
+Interceptor.intercept_service = noted
+{program}
+"""
+
+
+class Recorded(Process):
+    """A server that keeps a record of the calls it is handed, in all its lives."""
+
+    def __init__(self, folder: Path, *flags: str, program: str = PROGRAM) -> None:
+        self._record = folder / "calls"
+        super().__init__(folder, *flags, program=RECORDING.format(record=str(self._record), program=program))
+
+    def begun(self) -> set[str]:
+        """The ids of all calls that it was handed."""
+        return set(self._record.read_text().split())
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A call that was not answered."""
+
+    what: str
+    id: str
+    watching: bool
+    code: str
+    words: str
 
 
 @dataclass
 class Told:
-    """What callers of one server were told, and the ids whose write it acknowledged, or refused."""
+    """What callers of one server were told, and the ids of the writes that it acknowledged."""
 
     report: Report
+    answered: set[str] = field(default_factory=set)
     stored: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
+    failed: list[Failed] = field(default_factory=list)
     over: bool = False
 
 
 def roll(
-    servers: list[Process],
+    servers: list[Recorded],
     count: int,
     seed: int = 0,
     number: int = signal.SIGTERM,
@@ -56,14 +103,14 @@ def roll(
 
 
 async def _roll(
-    servers: list[Process], turns: Iterable[int], random: Random, report: Report, number: int
+    servers: list[Recorded], turns: Iterable[int], random: Random, report: Report, number: int
 ) -> None:
     told = [Told(report) for _ in servers]
     for server in servers:
         async with AsyncClient(server.grpc) as client:
             await prepare(client)
     tasks = [
-        asyncio.create_task(_stay(server, one, f"{server.grpc}/{caller}"))
+        asyncio.create_task(_stay(server, one, f"{server.grpc}/{caller}", watching=bool(caller % 2)))
         for server, one in zip(servers, told, strict=True)
         for caller in range(STAYING)
     ]
@@ -85,51 +132,62 @@ async def _roll(
             one.over = True
         await asyncio.gather(*tasks)
     for server, one in zip(servers, told, strict=True):
-        await _look_for(server, one, report)
+        await _look_for(server, one, _judge(server.begun(), one))
     report.counts["restarts"] = len(durations)
     report.figures["slowest end, s"] = round(max(durations, default=0), 2)
 
 
-async def _stay(server: Process, told: Told, name: str) -> None:
+async def _stay(server: Recorded, told: Told, name: str, *, watching: bool) -> None:
     """Asks one server, half writes and half texts to embed; does not repeat what fails."""
-    async with grpc.aio.insecure_channel(server.grpc, options=[("grpc.enable_retries", 0)]) as channel:
+    async with grpc.aio.insecure_channel(server.grpc, options=WATCHING if watching else PLAIN) as channel:
         write = channel.unary_unary(path(METHODS["UpsertPoints"]))
         embed = channel.unary_unary(path(METHODS["EmbedTexts"]))
-        turn = 0
-        while not told.over:
-            turn += 1
-            id = f"{name}/{turn}"
-            if turn % 2:
+        for turn in itertools.count(1):
+            if told.over:
+                return
+            what, id = ("write", "embed")[turn % 2], f"{name}/{turn}"
+            if what == "write":
                 point = collection_pb2.Point(id=id, vector=_vector(turn))
                 request = collection_pb2.UpsertPointsRequest(collection="load", points=[point])
-                answered = await _ask(told, "write", lambda: write(request.SerializeToString(), timeout=30))  # noqa: B023
-                if answered is not None:
-                    (told.stored if answered else told.refused).add(id)
+                call = write(request.SerializeToString(), timeout=30, metadata=[("x-request-id", id)])
             else:
                 texts = embed_pb2.EmbedTextsRequest(texts=[f"{id} {i}" for i in range(16)])
-                await _ask(told, "embed", lambda: embed(texts.SerializeToString(), timeout=30))  # noqa: B023
+                call = embed(texts.SerializeToString(), timeout=30, metadata=[("x-request-id", id)])
+            try:
+                await call
+            except grpc.aio.AioRpcError as error:
+                told.failed.append(Failed(what, id, watching, error.code().name, str(error.details())))
+                await asyncio.sleep(0.25)
+            else:
+                told.answered.add(id)
+                told.report.counts[f"{what} answered"] += 1
+                if what == "write":
+                    told.stored.add(id)
 
 
-async def _ask(told: Told, what: str, ask: Callable[[], Awaitable[bytes]]) -> bool | None:
-    """Whether it was answered, or else refused; None if it was lost."""
-    try:
-        await ask()
-    except grpc.aio.AioRpcError as error:
-        words = str(error.details())
-        unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
-        refused = unavailable and any(one in words for one in (*NOBODY, *DRAINING))
-        if refused:
-            told.report.counts[f"{what} refused before it began"] += 1
+def _judge(begun: set[str], told: Told) -> list[str]:
+    """Counts what became of failed calls, by the record; returns the writes that may not be there."""
+    report, undone = told.report, []
+    for id in sorted(told.answered - begun):
+        report.problem(f"the record is wrong: {id} was answered and is not in it")
+    for one in told.failed:
+        heard = f"{one.code}{', watching' if one.watching else ''}"
+        if one.id in begun and one.code == "UNAVAILABLE" and one.words == CLOSED:
+            report.counts[f"{one.what} refused by the server"] += 1
+        elif one.id in begun:
+            report.counts[f"{one.what} LOST"] += 1
+            report.problem(f"{one.what} lost: {heard} {one.words}")
+            continue  # nothing is known of it
+        elif one.code == "UNAVAILABLE" or (one.code == "CANCELLED" and not one.watching):
+            report.counts[f"{one.what} never begun: {heard}"] += 1
         else:
-            told.report.counts[f"{what} LOST"] += 1
-            told.report.problem(f"{what} lost: {error.code().name} {words}")
-        await asyncio.sleep(0.25)
-        return False if refused else None
-    told.report.counts[f"{what} answered"] += 1
-    return True
+            report.problem(f"{one.what} never begun heard {heard} {one.words}")
+        if one.what == "write":
+            undone.append(one.id)
+    return undone
 
 
-async def _balanced(servers: list[Process], told: Told, random: Random) -> None:
+async def _balanced(servers: list[Recorded], told: Told, random: Random) -> None:
     """Knows both servers, and repeats as the client does."""
     target = "ipv4:" + ",".join(server.grpc for server in servers)
     async with AsyncClient(target) as client:
@@ -139,22 +197,23 @@ async def _balanced(servers: list[Process], told: Told, random: Random) -> None:
                 await random.choice((callers.search, callers.embed, callers.read))()
             except Exception as error:
                 told.report.problem(f"the caller who knows both servers got {error!r}")
+                await asyncio.sleep(0.25)
             else:
                 told.report.counts["answered the caller who knows both"] += 1
 
 
-async def _look_for(server: Process, told: Told, report: Report) -> None:
+async def _look_for(server: Recorded, told: Told, undone: list[str]) -> None:
+    report, stored = told.report, sorted(told.stored)
     async with AsyncClient(server.grpc) as client:
-        ids, refused = sorted(told.stored), sorted(told.refused)
-        points = await client.get(ids, collection="load") if ids else []
-        others = await client.get(refused, collection="load") if refused else []
+        points = await client.get(stored, collection="load") if stored else []
+        others = await client.get(undone, collection="load") if undone else []
     report.counts["acknowledged writes found"] += sum(point is not None for point in points)
-    for id, point in zip(ids, points, strict=True):
+    for id, point in zip(stored, points, strict=True):
         if point is None:
             report.problem(f"the acknowledged write {id} is not there")
-    for id, point in zip(refused, others, strict=True):
+    for id, point in zip(undone, others, strict=True):
         if point is not None:
-            report.problem(f"the write {id} is there, though its caller was refused")
+            report.problem(f"the write {id} is there, though it was refused or never begun")
 
 
 def _vector(turn: int) -> bytes:

@@ -132,13 +132,40 @@ def test_control_what_stays_behind_is_noticed(broken: process.Process) -> None:
     assert "descriptors grew" in problems and "tasks grew" in problems
 
 
-def test_rolling_restarts_lose_no_accepted_call(sound: process.Process, tmp_path: Path) -> None:
-    with process.Process(tmp_path, *restarts.FLAGS) as other:
-        report = restarts.roll([sound, other], 2, seed=1)
+# A server that ends at once, whatever is under way.
+ABRUPT = f"""
+from polylens.service import server
+server.Server.drain = lambda self: self.stop(0)
+{process.PROGRAM}
+"""
+# A server whose record misses every tenth call.
+FORGETFUL = f"""
+import itertools, os
+numbers, write = itertools.count(), os.write
+os.write = lambda file, data: len(data) if b"/" in data and not next(numbers) % 10 else write(file, data)
+{process.PROGRAM}
+"""
+
+
+def test_rolling_restarts_lose_no_accepted_call(tmp_path: Path) -> None:
+    with (
+        restarts.Recorded(tmp_path / "a", *restarts.FLAGS) as a,
+        restarts.Recorded(tmp_path / "b", *restarts.FLAGS) as b,
+    ):
+        report = restarts.roll([a, b], 2, seed=1)
         assert report.problems == []
         assert report.counts["acknowledged writes found"] == report.counts["write answered"] > 0
         assert report.counts["answered the caller who knows both"] > 0
         # the control: servers that are killed lose what they were doing
-        killed = restarts.roll([other, sound], 1, seed=1, number=signal.SIGKILL)
+        killed = restarts.roll([b, a], 1, seed=1, number=signal.SIGKILL)
         assert any("lost" in one for one in killed.problems)
         assert killed.counts["acknowledged writes found"] == killed.counts["write answered"]
+
+
+@pytest.mark.parametrize(("program", "noticed"), [(ABRUPT, "lost"), (FORGETFUL, "the record is wrong")])
+def test_control_restarts_that_break_calls_off_are_noticed_and_so_is_a_wrong_record(
+    tmp_path: Path, program: str, noticed: str
+) -> None:
+    with restarts.Recorded(tmp_path, *restarts.FLAGS, program=program) as server:
+        report = restarts.roll([server], 3, seed=1)
+    assert any(noticed in one for one in report.problems), report.text()

@@ -111,6 +111,9 @@ class Away(grpc.GenericRpcHandler):
         self.attempts = 0
 
     def service(self, details: Any) -> Any:
+        if details.method.startswith("/grpc.health."):
+            return None  # nothing to watch: such a server counts as healthy
+
         def refuse(request: bytes, context: Any) -> bytes:
             self.attempts += 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "away")
@@ -145,6 +148,9 @@ class Late(grpc.GenericRpcHandler):
         self.attempts = 0
 
     def service(self, details: Any) -> Any:
+        if details.method.startswith("/grpc.health."):
+            return None  # nothing to watch: such a server counts as healthy
+
         def answer(request: bytes, context: Any) -> bytes:
             self.attempts += 1
             if self.attempts == 1:

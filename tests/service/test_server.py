@@ -16,6 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from polylens.index import Store, restore
+from polylens.service import client as client_module
 from polylens.service import server as server_module
 from polylens.service.client import AsyncClient
 from polylens.service.engine import Engine
@@ -25,6 +26,7 @@ from polylens.service.interceptor import Interceptor
 from polylens.service.methods import METHODS, SERVICES, path
 from polylens.service.server import OPTIONS, Server, is_loopback
 from polylens.service.settings import Settings
+from polylens.service.statuses import Statuses
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 NAMES = ["", *(service.full_name for service in SERVICES)]
@@ -251,13 +253,84 @@ async def test_draining_finishes_what_is_under_way_and_takes_nothing_new(serve: 
 
 async def test_draining_says_so_first_and_still_answers(new_encoder: Any, tmp_path: Path) -> None:
     server = Server(Settings(port=0, drain_seconds=0.5, grace_seconds=1))
-    async with Engine(new_encoder(), Store(tmp_path)) as engine, AsyncClient(server.address) as client:
+    async with Engine(new_encoder(), Store(tmp_path)) as engine:
         await server.start(engine)
-        draining = asyncio.create_task(server.drain())
+        async with grpc.aio.insecure_channel(server.address) as channel:  # of a caller who does not watch
+            draining = asyncio.create_task(server.drain())
+            await asyncio.sleep(0.1)
+            assert await statuses(server.address) == [NOT_SERVING] * len(NAMES)
+            await channel.unary_unary(path(METHODS["GetInfo"]))(b"")
+            await draining
+
+
+async def while_draining(new_encoder: Any, folder: Path, options: list[tuple[str, Any]]) -> tuple[int, int]:
+    """Calls that a draining server gets from one who asks it and another without pause: ours, and refused."""
+    servers = [Server(Settings(port=0, drain_seconds=0.6, grace_seconds=1)) for _ in range(2)]
+    late = refused = 0
+    async with AsyncExitStack() as stack:
+        for number, server in enumerate(servers):
+            store = Store(folder / str(number))
+            await server.start(await stack.enter_async_context(Engine(new_encoder(), store)))
+        target = "ipv4:" + ",".join(server.address for server in servers)
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(target, options=options))
+        info = channel.unary_unary(path(METHODS["GetInfo"]))
+        await info(b"", wait_for_ready=True)
+        draining = asyncio.create_task(servers[0].drain())
+        await asyncio.sleep(0.2)
+        before = servers[0]._interceptor._calls
+        while not draining.done():
+            try:
+                await info(b"")
+            except grpc.aio.AioRpcError:
+                refused += 1
+            await asyncio.sleep(0.01)
+        late = servers[0]._interceptor._calls - before
+        await servers[1].stop(0)
+    return late, refused
+
+
+async def test_who_watches_leaves_a_draining_server_before_it_refuses(
+    new_encoder: Any, tmp_path: Path
+) -> None:
+    ours = [*client_module.OPTIONS, ("grpc.enable_retries", 0)]
+    assert await while_draining(new_encoder, tmp_path / "watching", ours) == (0, 0)
+    # the control: who does not watch stays until the end
+    late, _ = await while_draining(new_encoder, tmp_path / "plain", [("grpc.enable_retries", 0)])
+    assert late > 5
+
+
+async def test_idle_watchers_are_bounded_and_leave_room_for_calls(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Statuses.__init__, "__defaults__", (3,))
+    async with serve(tmp_path) as service, AsyncExitStack() as stack:
+        streams = []
+        for _ in range(2):  # the client of `service` watches too
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(service.address))
+            streams.append(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+            assert (await streams[-1].read()).status == SERVING
+        await service.client.info()
+        one_too_many = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await one_too_many.read()
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        streams.pop().cancel()
         await asyncio.sleep(0.1)
-        assert await statuses(server.address) == [NOT_SERVING] * len(NAMES)
-        assert (await client.info()).model.name == "fake"
-        await draining
+        again = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await again.read()).status == SERVING
+
+
+async def test_who_watches_does_not_hold_up_the_end(new_encoder: Any, tmp_path: Path) -> None:
+    server = Server(Settings(port=0, drain_seconds=0, grace_seconds=30))
+    async with Engine(new_encoder(), Store(tmp_path)) as engine:
+        await server.start(engine)
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == SERVING
+            async with asyncio.timeout(5):
+                await server.drain()
+            assert (await watch.read()).status == NOT_SERVING
+            assert await watch.read() is grpc.aio.EOF
 
 
 async def what_callers_hear_at_the_end(new_encoder: Any, folder: Path) -> set[str]:

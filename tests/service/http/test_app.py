@@ -36,7 +36,7 @@ async def test_health_and_readiness(serve: Any, tmp_path: Path, ask: Any) -> Non
         web = service.server.web.address
         assert (await ask(web, "/healthz")).json == {"status": "alive"}
         assert (await ask(web, "/readyz")).json == {"status": "ready"}
-        await service.server._health.drain()
+        service.server._health.drain()
         assert (await ask(web, "/readyz")).status == 503
         assert (await ask(web, "/healthz")).status == 200
 

@@ -18,7 +18,7 @@ WRITE_SECONDS = 60.0  # for a watcher to take a change
 Response = health_pb2.HealthCheckResponse
 
 
-class Statuses(health_pb2_grpc.HealthServicer):
+class Statuses(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
     """The status of every name, unknown until it is set."""
 
     def __init__(self, watchers: int = WATCHERS) -> None:

@@ -52,6 +52,7 @@ class TrainConfig:
     bag_batch_size: int = 2048
     # Views
     patch_dropout: float = 0.0  # share of patches left out in training (FLIP, Li et al. CVPR 2023)
+    whole_steps: int = 0  # the last steps leave none out, as FLIP's "unmasked tuning" does
     small_size: int = 0  # side of the first steps' images in pixels; positions are resized
     small_steps: int = 0
     augment: bool = False  # the style augmentation of augment.py

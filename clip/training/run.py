@@ -147,7 +147,8 @@ class Loop:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * share
         torch.manual_seed(hash((self.config.seed, step, self.world.rank)) % 2**63)  # drop path, patch dropout
-        patch_keep = 1 - self.config.patch_dropout
+        whole = step >= self.config.steps - self.config.whole_steps
+        patch_keep = 1.0 if whole else 1 - self.config.patch_dropout
         total: dict[str, float] = {}
         for i, batch in enumerate(batches):
             with self.without_sync() if i < len(batches) - 1 else nullcontext():

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from polylens.clip.internvl_c import InternVLC
 from polylens.clip.tokenizer import Tokenizer
-from polylens.clip.training.batches import BatchMaker
+from polylens.clip.training.batches import Batch, BatchMaker
 from polylens.clip.training.config import TrainConfig
 from polylens.clip.training.data import load_pairs
+from polylens.clip.training.learner import Learner
 from polylens.clip.training.run import train
 from polylens.errors import InvalidInput
 from safetensors.torch import load_file
@@ -44,6 +45,22 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_last_steps_see_every_patch(
+    training_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, forward = [], Learner.forward
+
+    def noted(
+        self: Learner, batch: Batch, patch_keep: float = 1.0
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        kept.append(patch_keep)
+        return forward(self, batch, patch_keep)
+
+    monkeypatch.setattr(Learner, "forward", noted)
+    train(config(training_files, steps=5, patch_dropout=0.25, whole_steps=2), tmp_path)
+    assert kept == [0.75, 0.75, 0.75, 1.0, 1.0]
 
 
 def test_it_learns_and_leaves_a_model_that_loads(training_files: Path, tmp_path: Path) -> None:

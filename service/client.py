@@ -50,7 +50,7 @@ SERVICE_CONFIG = {
             ],
             "retryPolicy": {
                 "maxAttempts": 4,
-                "initialBackoff": "0.1s",
+                "initialBackoff": "0.2s",  # 1.4 s in all: longer than it takes to find a server again
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
                 # CANCELLED: of a call that came while the server stopped, see BROKEN_OFF.
@@ -63,8 +63,9 @@ SERVICE_CONFIG = {
 OPTIONS = [
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.initial_reconnect_backoff_ms", 250),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Of servers that restart in turn, one must have been found again by the time the next stops.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_send_message_length", Limits().max_message_bytes),
     ("grpc.max_receive_message_length", Limits().max_message_bytes),
 ]

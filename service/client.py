@@ -35,6 +35,7 @@ STREAM_SECONDS = 30.0
 # gRPC's whole message, with the code of the same name, of a call that a stopping server broke off or never
 # took (grpc/grpc#41785): one cannot tell which. Who cancels a call of his own hears of it in another way.
 BROKEN_OFF = "CANCELLED"
+UNHEALTHY = "backend unhealthy"  # how gRPC ends its message where a server's health is not SERVING
 
 # A server says over its health service when it is about to stop, and calls then go elsewhere, or wait, before
 # it does. pick_first cannot watch; of several servers behind a name or a list, round_robin asks each in turn.
@@ -104,6 +105,8 @@ class _Stubs:
         pushback = trailers.get("grpc-retry-pushback-ms")
         message = error.details() or "no reason given"
         if error.code() is grpc.StatusCode.UNAVAILABLE:
+            if message.endswith(UNHEALTHY):
+                message = "the server is not ready: it is starting, stopping, or its model does not answer"
             message = f"{self._target}: {message}"
         elif error.code() is grpc.StatusCode.CANCELLED and message == BROKEN_OFF:
             message = f"{self._target}: the server stopped before it answered; a write may have been done"

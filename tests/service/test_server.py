@@ -137,6 +137,16 @@ async def test_health_says_serving_for_the_server_and_each_service(serve: Any, t
             assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_callers_of_a_server_that_is_not_ready_are_told_so(serve: Any, tmp_path: Path) -> None:
+    async with serve(tmp_path) as service:
+        await service.client.info()
+        service.server._health._set(ready=False)
+        with pytest.raises(RemoteError, match="the server is not ready: it is starting, stopping"):
+            await service.client.info()
+        service.server._health._set(ready=True)
+        assert (await service.client.info()).model.name == "fake"
+
+
 async def test_health_tells_the_truth_about_the_queue_and_recovers(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

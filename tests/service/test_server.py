@@ -141,6 +141,7 @@ async def test_callers_of_a_server_that_is_not_ready_are_told_so(serve: Any, tmp
     async with serve(tmp_path) as service:
         await service.client.info()
         service.server._health._set(ready=False)
+        await asyncio.sleep(0.2)  # for the client to hear of it
         with pytest.raises(RemoteError, match="the server is not ready: it is starting, stopping"):
             await service.client.info()
         service.server._health._set(ready=True)

@@ -8,6 +8,8 @@ OUT/held_out.json (concepts that appear in neither) and OUT/tokenizer.model.
 import argparse
 import json
 import random
+import re
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,19 @@ import pyarrow.parquet as pq
 import resvg_py
 import sentencepiece
 from rich.progress import track
-from sources import LANGUAGES, Drawing, annotations, drawings, is_toned, package_folder, slugs_to_groups
+from sources import (
+    INKED,
+    LANGUAGES,
+    Drawing,
+    annotations,
+    drawings,
+    inked,
+    is_toned,
+    mirrored,
+    package_folder,
+    recoloured,
+    slugs_to_groups,
+)
 
 SIZE = 96  # pixels a side of the rendered drawings
 HELD_OUT = 150
@@ -24,24 +38,43 @@ VOCABULARY = 14_000
 TONED_STYLES = 1
 SEED = 20_261
 
-# How people ask for a picture of something: each name is also taught inside one of these.
+# How people ask for a picture of something, with articles, measure words, pieces of it: names and the first
+# words are also taught inside some of these. Grammar may suffer ("eine Hund"), as it does where people type.
 PHRASES = {
-    "en": ["a {}", "the {}", "a picture of a {}", "a drawing of {}", "{} emoji"],
-    "zh": ["一个{}", "{}的图片", "{}表情"],
-    "es": ["un {}", "una imagen de {}"],
-    "ar": ["صورة {}"],
-    "hi": ["{} की तस्वीर"],
-    "sw": ["picha ya {}"],
-    "fr": ["un {}", "une image de {}"],
-    "de": ["ein {}", "ein Bild von {}"],
-    "ja": ["{}の絵", "{}の写真"],
-    "ko": ["{} 그림"],
-    "ru": ["картинка {}", "рисунок: {}"],
-    "pt": ["um {}", "uma imagem de {}"],
-    "it": ["un {}", "un'immagine di {}"],
-    "tr": ["{} resmi"],
-    "id": ["gambar {}"],
-    "vi": ["hình {}"],
+    "en": [
+        "a {}",
+        "an {}",
+        "the {}",
+        "a picture of a {}",
+        "a drawing of {}",
+        "{} emoji",
+        "a piece of {}",
+        "a slice of {}",
+    ],
+    "zh": ["一个{}", "一只{}", "一条{}", "一块{}", "一辆{}", "一把{}", "一枚{}", "{}的图片", "{}表情"],
+    "es": ["un {}", "una {}", "una imagen de {}", "un trozo de {}"],
+    "ar": ["صورة {}", "قطعة {}", "شريحة {}"],
+    "hi": ["एक {}", "{} की तस्वीर", "{} का टुकड़ा"],
+    "sw": ["picha ya {}", "kipande cha {}"],
+    "fr": ["un {}", "une {}", "une image de {}", "une part de {}"],
+    "de": ["ein {}", "eine {}", "ein Bild von {}", "ein Stück {}"],
+    "ja": ["{}の絵", "{}の写真", "{}一切れ"],
+    "ko": ["{} 그림", "{} 한 조각"],
+    "ru": ["картинка {}", "рисунок: {}", "кусок {}"],
+    "pt": ["um {}", "uma {}", "uma imagem de {}", "uma fatia de {}"],
+    "it": ["un {}", "una {}", "un'immagine di {}", "una fetta di {}"],
+    "tr": ["bir {}", "{} resmi", "bir dilim {}"],
+    "id": ["gambar {}", "seekor {}", "sebuah {}", "sepotong {}"],
+    "vi": ["hình {}", "con {}", "cái {}", "một miếng {}"],
+    "th": ["รูป{}", "{}หนึ่งชิ้น"],
+    "bn": ["একটি {}", "এক টুকরো {}"],
+    "fa": ["یک {}", "تصویر {}", "یک برش {}"],
+    "uk": ["малюнок {}", "шматок {}"],
+    "el": ["ένα {}", "μια {}", "ένας {}", "ένα κομμάτι {}"],
+    "nl": ["een {}", "een stuk {}"],
+    "pl": ["obrazek {}", "kawałek {}"],
+    "ur": ["ایک {}", "{} کا ٹکڑا"],
+    "ta": ["ஒரு {}", "ஒரு துண்டு {}"],
 }
 
 
@@ -95,6 +128,32 @@ def thin(every: list[Drawing], held_out: set[str]) -> list[Drawing]:
     ]
 
 
+def facing_either_way(packages: Path, english: dict[str, tuple[str, list[str]]]) -> set[str]:
+    """Groups that a mirror leaves what they are: things, creatures, but no signs, flags, lefts or rights."""
+    listed = json.loads((package_folder(packages, "emoji-datasource-google") / "emoji.json").read_text())
+    groups = {
+        entry["unified"].lower().replace("-fe0f", "")
+        for entry in listed
+        if entry["category"] not in {"Symbols", "Flags", "Component"}
+    }
+    return {g for g in groups & set(english) if not re.search(r"\b(left|right)", english[g][0])}
+
+
+def redrawn(kept: list[Drawing], mirrors: set[str]) -> Iterator[Drawing]:
+    """Further views of the drawings: in a mirror, and in other colours with contours of another width."""
+    random_ = random.Random(SEED)
+    for drawing in kept:
+        if is_toned(drawing.group):
+            continue
+        turns = drawing.group in mirrors
+        if turns and not drawing.style.endswith("-inked"):
+            yield Drawing(drawing.group, drawing.style + "-mirrored", mirrored(drawing.svg))
+        if drawing.style in INKED:
+            svg = mirrored(drawing.svg) if turns and random_.random() < 0.5 else drawing.svg
+            svg = inked(recoloured(svg, random_), random_.uniform(1.5, 4.5))
+            yield Drawing(drawing.group, drawing.style + "-redrawn", svg)
+
+
 def texts_of(
     group: str, name: str, keywords: list[str], phrases: list[str], random_: random.Random
 ) -> list[str]:
@@ -112,7 +171,8 @@ def texts_of(
         " ".join(random_.sample(words, min(len(words), random_.choice((2, 3)))))
         for _ in range(2 if len(words) > 1 else 0)
     ]
-    asked = [random_.choice(phrases).format(w) for w in (name, *words[:1])] if phrases else []
+    plain = [name, name, *words[:2]]
+    asked = [random_.choice(phrases).format(word) for word in plain] if phrases else []
     return [name, *words, *together, *asked]
 
 
@@ -149,6 +209,7 @@ def main() -> None:
     named["en"] = add_english_aliases(named["en"], slugs)
     held_out = choose_held_out(packages, {d.group for d in every})
     kept = thin(every, held_out)
+    kept += list(redrawn(kept, facing_either_way(packages, named["en"])))
     groups = {d.group for d in kept}
     (out / "held_out.json").write_text(json.dumps(sorted(held_out), indent=0) + "\n")
 

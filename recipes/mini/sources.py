@@ -4,7 +4,9 @@ The drawings of eleven emoji styles, flags and icons of the same things, and the
 from unpacked npm packages.
 """
 
+import colorsys
 import json
+import random
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -203,10 +205,40 @@ def svgs(packages: Path, name: str) -> Iterator[tuple[str, str]]:
 def inked(svg: str, width: float) -> str:
     """The drawing with a dark contour around every shape that has none, `width` hundredths of its width."""
     head, body = svg.split(">", 1)
-    left, top, across, down = map(float, head.rsplit('viewBox="', 1)[1].rstrip('"').split())
+    left, top, across, down = view_box(head)
     margin = 0.04 * across  # room for the contour of what touches the border
     box = f"{left - margin} {top - margin} {across + 2 * margin} {down + 2 * margin}"
     return (
         f'{head.rsplit("viewBox", 1)[0]}viewBox="{box}"><g stroke="#000" stroke-linejoin="round" '
         f'stroke-width="{width * across / 100:.3f}">{body.removesuffix("</svg>")}</g></svg>'
     )
+
+
+def view_box(head: str) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a document that begins with `head`."""
+    left, top, across, down = map(float, head.rsplit('viewBox="', 1)[1].rstrip('"').split())
+    return left, top, across, down
+
+
+def mirrored(svg: str) -> str:
+    """The drawing as a mirror shows it."""
+    head, body = svg.split(">", 1)
+    left, _, across, _ = view_box(head)
+    turn = f"matrix(-1 0 0 1 {2 * left + across} 0)"
+    return f'{head}><g transform="{turn}">{body.removesuffix("</svg>")}</g></svg>'
+
+
+def recoloured(svg: str, random_: random.Random) -> str:
+    """The drawing in fewer, flatter colours: all hues turned by one angle, few steps of lightness."""
+    turn, vivid = random_.gauss(0, 0.07), random_.uniform(1.0, 1.6)  # of a full circle; of the saturation
+    steps = random_.choice((3, 4, 5))
+
+    def other(match: re.Match[str]) -> str:
+        digits = match[1] if len(match[1]) == 6 else "".join(2 * c for c in match[1])
+        red, green, blue = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+        hue, light, full = colorsys.rgb_to_hls(red, green, blue)
+        light = round(light * steps) / steps if 0.05 < light < 0.95 else light
+        rgb = colorsys.hls_to_rgb((hue + turn) % 1, light, min(1.0, full * vivid))
+        return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)
+
+    return re.sub(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b(?=[\"';])", other, svg)

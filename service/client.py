@@ -37,8 +37,8 @@ STREAM_SECONDS = 30.0
 BROKEN_OFF = "CANCELLED"
 UNHEALTHY = "backend unhealthy"  # how gRPC ends its message where a server's health is not SERVING
 
-# A server says over its health service when it is about to stop, and calls then go elsewhere, or wait, before
-# it does. pick_first cannot watch; of several servers behind a name or a list, round_robin asks each in turn.
+# A server says over its health service that it is about to stop; calls then go to others, or fail unsent and
+# are repeated if they only read. pick_first cannot watch; of several servers, round_robin asks each in turn.
 WATCHED = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 SERVICE_CONFIG = {
     **WATCHED,

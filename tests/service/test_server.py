@@ -16,6 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from polylens.index import Store, restore
+from polylens.proto.polylens.v1 import info_pb2
 from polylens.service import client as client_module
 from polylens.service import server as server_module
 from polylens.service.client import AsyncClient
@@ -278,7 +279,8 @@ async def test_draining_says_so_first_and_still_answers(new_encoder: Any, tmp_pa
             draining = asyncio.create_task(server.drain())
             await asyncio.sleep(0.1)
             assert await statuses(server.address) == [NOT_SERVING] * len(NAMES)
-            await channel.unary_unary(path(METHODS["GetInfo"]))(b"")
+            answer = await channel.unary_unary(path(METHODS["GetInfo"]))(b"")
+            assert info_pb2.GetInfoResponse.FromString(answer).model.name == "fake"
             await draining
 
 

@@ -5,10 +5,19 @@ A server reads requests and writes replies with them, a client the other way rou
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
 from ..clip.evaluation.ranking import LabelScore
 from ..errors import InvalidInput, PolylensError
-from ..proto.polylens.v1 import classify_pb2, collection_pb2, embed_pb2, info_pb2, search_pb2, types_pb2
+from ..proto.polylens.v1 import (
+    classify_pb2,
+    collection_pb2,
+    describe_pb2,
+    embed_pb2,
+    info_pb2,
+    search_pb2,
+    types_pb2,
+)
 from .checks import blame
 from .encoding import object_from_json, object_to_json, vector_from_bytes, vector_to_bytes
 from .errors import InvalidField
@@ -120,16 +129,23 @@ def timings_from_proto(message: types_pb2.Timings) -> Timings:
 
 
 def search_result_to_proto(result: SearchResult) -> search_pb2.SearchResponse:
-    return search_pb2.SearchResponse(
-        hits=hits_to_proto(result.hits),
-        truncated=result.truncated,
-        model_fingerprint=result.fingerprint,
-        timings=timings_to_proto(result.timings),
-        collection=result.collection,
-    )
+    return search_pb2.SearchResponse(**common_fields(result))
 
 
-def search_result_from_proto(message: search_pb2.SearchResponse) -> SearchResult:
+def common_fields(result: SearchResult) -> dict[str, Any]:
+    """What the responses of Search and of Rerank have in common, by field."""
+    return {
+        "hits": hits_to_proto(result.hits),
+        "truncated": result.truncated,
+        "model_fingerprint": result.fingerprint,
+        "timings": timings_to_proto(result.timings),
+        "collection": result.collection,
+    }
+
+
+def search_result_from_proto(
+    message: search_pb2.SearchResponse | describe_pb2.RerankResponse,
+) -> SearchResult:
     return SearchResult(
         hits_from_proto(message.hits),
         message.collection,

@@ -4,11 +4,12 @@ N = images, T = texts.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..proto.polylens.v1 import describe_pb2
-from .converters import hits_from_proto, hits_to_proto, timings_from_proto, timings_to_proto
+from .converters import common_fields, search_result_from_proto
 from .records import SearchResult, Vector, Wording
 
 
@@ -43,22 +44,8 @@ def matches_from_proto(messages: Iterable[describe_pb2.Matches]) -> list[Vector 
 
 
 def reranked_to_proto(result: SearchResult) -> describe_pb2.RerankResponse:
-    return describe_pb2.RerankResponse(
-        hits=hits_to_proto(result.hits),
-        truncated=result.truncated,
-        model_fingerprint=result.fingerprint,
-        timings=timings_to_proto(result.timings),
-        collection=result.collection,
-        looked_at=result.looked_at,
-    )
+    return describe_pb2.RerankResponse(**common_fields(result), looked_at=result.looked_at)
 
 
 def reranked_from_proto(message: describe_pb2.RerankResponse) -> SearchResult:
-    return SearchResult(
-        hits_from_proto(message.hits),
-        message.collection,
-        message.model_fingerprint,
-        message.truncated,
-        timings_from_proto(message.timings),
-        message.looked_at,
-    )
+    return replace(search_result_from_proto(message), looked_at=message.looked_at)

@@ -47,6 +47,7 @@ class TrainConfig:
     contrast: float = 1.0  # weight of images against texts
     image_contrast: float = 0.0  # weight of images against images of the same group
     proxies: float = 0.0  # weight of both towers against one learned vector a group (loss.py)
+    proxy_distance: float = 0.0  # with lock_image: weight of the squared distance of texts from their vector
     max_logit_scale: float = 100.0
     bag_steps: int = 0  # steps of the bag-of-words head start of the text tower (bag.py); needs proxies
     bag_batch_size: int = 2048
@@ -84,6 +85,8 @@ class TrainConfig:
             raise InvalidInput(f"with lock_image no image is encoded in a step; set {', '.join(moving)} to 0")
         if self.lock_image and not self.proxies:
             raise InvalidInput("lock_image needs proxies, which texts are held to; set proxies above 0")
+        if self.proxy_distance and not self.lock_image:
+            raise InvalidInput("proxy_distance is for proxies that stay as they are; set lock_image = true")
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least 1")

@@ -10,7 +10,7 @@ from ..internvl_c import InternVLC
 from .batches import Batch
 from .config import TrainConfig
 from .distributed import gather
-from .loss import contrastive_loss, proxy_loss, view_loss
+from .loss import contrastive_loss, distance_loss, proxy_loss, view_loss
 from .muon import Muon
 
 LOCKED_SCALE = 20.0  # inverse temperature of texts against fixed proxies; the model's own stays as it is
@@ -35,8 +35,10 @@ class Learner(nn.Module):
         text = F.normalize(encode_texts(model, batch.ids_ML).float(), dim=1)
         if config.lock_image and self.proxies is not None:
             scale = torch.tensor(LOCKED_SCALE, device=text.device)
-            loss = proxy_loss(text, self.proxies, batch.text_group_M, scale, config.label_smoothing)
-            return config.proxies * loss, {"text_proxy": loss.detach()}
+            nearest = proxy_loss(text, self.proxies, batch.text_group_M, scale, config.label_smoothing)
+            distance = distance_loss(text, self.proxies, batch.text_group_M)
+            loss = config.proxies * nearest + config.proxy_distance * distance
+            return loss, {"text_proxy": nearest.detach(), "distance": distance.detach()}
         image = F.normalize(model.encode_image(batch.pixels_BCHW, patch_keep=patch_keep).float(), dim=1)
         scale = model.logit_scale.exp()
         parts = {}

@@ -156,14 +156,17 @@ def redrawn(kept: list[Drawing], mirrors: set[str]) -> Iterator[Drawing]:
 
 def texts_of(
     group: str, name: str, keywords: list[str], phrases: list[str], random_: random.Random
-) -> list[str]:
-    """The short name, each keyword, and names and keywords written together, as a person would type them.
+) -> Iterator[tuple[str, bool]]:
+    """Each text, and whether it is the name.
 
-    A skin-tone variant has its name alone: its keywords are those of the plain drawing, and would hide the
-    difference.
+    The short name, half of the times inside a phrase, each keyword, and keywords written together, as a
+    person would type them. A skin-tone variant has its name alone: its keywords are those of the plain
+    drawing, and would hide the difference.
     """
     if is_toned(group):
-        return [name]
+        yield name, True
+        return
+    names = [text for phrase in phrases for text in (name, phrase.format(name))] or [name]
     if ": " in name:  # "flag: Kenya", "keycap: 7": people ask for Kenya
         keywords = [*keywords, name.split(": ", 1)[1]]
     words = [w for w in dict.fromkeys(keywords) if w != name]
@@ -171,9 +174,9 @@ def texts_of(
         " ".join(random_.sample(words, min(len(words), random_.choice((2, 3)))))
         for _ in range(2 if len(words) > 1 else 0)
     ]
-    asked = [p.format(name) for p in random_.sample(phrases, min(4, len(phrases)))]
-    asked += [random_.choice(phrases).format(word) for word in words[:2]] if phrases else []
-    return [name, *words, *together, *asked]
+    asked = [random_.choice(phrases).format(word) for word in words[:2]] if phrases else []
+    yield from ((text, True) for text in names)
+    yield from ((text, False) for text in [*words, *together, *asked])
 
 
 def without_others_names(named: dict[str, tuple[str, list[str]]]) -> dict[str, tuple[str, list[str]]]:
@@ -233,10 +236,10 @@ def main() -> None:
         for language in LANGUAGES
     }
     rows = [
-        (group, text, language, text == name)
+        (group, text, language, is_name)
         for language in LANGUAGES
         for group, (name, keywords) in taught[language].items()
-        for text in texts_of(group, name, keywords, PHRASES.get(language, []), random_)
+        for text, is_name in texts_of(group, name, keywords, PHRASES.get(language, []), random_)
     ]
     columns = list(zip(*rows, strict=True))
     pq.write_table(

@@ -1,6 +1,7 @@
 """Locked-image tuning: the text tower learns, the image tower's weights do not move."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_only_texts_are_learned(training_files: Path, trained: Path, tmp_path: P
     assert right(after, config) == 8
 
 
+def test_texts_come_to_the_place_itself(training_files: Path, trained: Path, tmp_path: Path) -> None:
+    """The control is a run without `proxy_distance`: its texts are told apart, yet farther away."""
+
+    def nearness(config: TrainConfig, out: Path) -> float:
+        train(config, out)
+        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        return float(rows[-1]["distance"])
+
+    near = nearness(locked(training_files, trained, proxy_distance=5.0), tmp_path / "near")
+    apart = nearness(locked(training_files, trained), tmp_path / "apart")
+    assert near < 0.01 and apart > 10 * near
+
+
 def test_discriminants_are_fishers(training_files: Path, trained: Path) -> None:
     """Two views of one square differ only by augmentation, and the answer is that of the textbook."""
     config = locked(training_files, trained, augment=True)
@@ -104,5 +118,7 @@ def test_what_makes_no_sense_is_refused(training_files: Path, tmp_path: Path) ->
         settings(training_files, lock_image=True, proxies=1.0, bag_steps=3)
     with pytest.raises(InvalidInput, match="lock_image needs proxies"):
         settings(training_files, lock_image=True, contrast=0.0)
+    with pytest.raises(InvalidInput, match="proxy_distance is for proxies that stay"):
+        settings(training_files, proxies=1.0, proxy_distance=1.0)
     with pytest.raises(InvalidInput, match=r"keeps a trained tower; config.json has no weights"):
         train(settings(training_files, lock_image=True, contrast=0.0, proxies=1.0), tmp_path)

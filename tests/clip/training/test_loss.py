@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from polylens.clip.training.loss import contrastive_loss, proxy_loss, view_loss
+from polylens.clip.training.loss import contrastive_loss, distance_loss, proxy_loss, view_loss
 
 SCALE = torch.tensor(7.0)
 
@@ -67,3 +67,14 @@ def test_proxies_are_normalised_classes() -> None:
     expected = F.cross_entropy(SCALE * vectors @ F.normalize(proxies, dim=1).T, groups)
     torch.testing.assert_close(proxy_loss(vectors, proxies, groups, SCALE), expected)
     assert proxy_loss(vectors, proxies, groups, SCALE) != proxy_loss(vectors, proxies, groups.flip(0), SCALE)
+
+
+def test_distance_is_that_to_the_unit_vector_of_the_own_group() -> None:
+    vectors, proxies, groups = unit(3, 7), 3 * unit(4, 8), [3, 0, 3]
+    expected = [
+        sum((float(v) - float(p) / 3) ** 2 for v, p in zip(vector, proxies[group], strict=True))
+        for vector, group in zip(vectors, groups, strict=True)
+    ]
+    found = distance_loss(vectors, proxies, torch.tensor(groups))
+    assert found.item() == pytest.approx(sum(expected) / 3, rel=1e-5)
+    assert distance_loss(proxies / 3, proxies, torch.arange(4)).item() == pytest.approx(0, abs=1e-6)

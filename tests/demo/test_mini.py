@@ -39,9 +39,9 @@ def test_mini_finds_what_it_is_asked_for(files: dict[str, Path]) -> None:
     found = measured(polylens.load("mini"), files, LANGUAGES)
     assert found.images > 1900 and found.held_out_images == 150 and found.held_out is not None
     # Floors a little below the figures of the model card, which name what was measured.
-    assert found.languages["en"].at[5] >= 0.55  # chance is 0.003
-    assert mean(found.languages.values())[5] >= 0.5
-    assert mean(found.held_out.values())[10] >= 0.3  # chance is 0.067
+    assert found.languages["en"].at[5] >= 0.6  # chance is 0.003
+    assert mean(found.languages.values())[5] >= 0.55
+    assert mean(found.held_out.values())[10] >= 0.34  # chance is 0.067
 
 
 def test_a_shuffled_mini_does_not(files: dict[str, Path]) -> None:

@@ -86,7 +86,9 @@ class TrainConfig:
         if self.lock_image and not self.proxies:
             raise InvalidInput("lock_image needs proxies, which texts are held to; set proxies above 0")
         if self.proxy_distance and not self.lock_image:
-            raise InvalidInput("proxy_distance is for proxies that stay as they are; set lock_image = true")
+            raise InvalidInput(
+                f"proxy_distance is {self.proxy_distance}, but proxies move; expected 0, or lock_image = true"
+            )
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least 1")

@@ -187,10 +187,11 @@ def without_others_names(named: dict[str, tuple[str, list[str]]]) -> dict[str, t
     """
     own = {g: {name.casefold(), name.split(",")[0].casefold()} for g, (name, _) in named.items()}
     names = set().union(*own.values())
-    return {
-        group: (name, [word for word in words if word.casefold() not in names - own[group]])
-        for group, (name, words) in named.items()
-    }
+
+    def free(group: str, word: str) -> bool:
+        return word.casefold() not in names or word.casefold() in own[group]
+
+    return {g: (name, [word for word in words if free(g, word)]) for g, (name, words) in named.items()}
 
 
 def add_english_aliases(

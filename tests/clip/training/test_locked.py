@@ -118,7 +118,7 @@ def test_what_makes_no_sense_is_refused(training_files: Path, tmp_path: Path) ->
         settings(training_files, lock_image=True, proxies=1.0, bag_steps=3)
     with pytest.raises(InvalidInput, match="lock_image needs proxies"):
         settings(training_files, lock_image=True, contrast=0.0)
-    with pytest.raises(InvalidInput, match="proxy_distance is for proxies that stay"):
+    with pytest.raises(InvalidInput, match=r"proxy_distance is 1.0, but proxies move"):
         settings(training_files, proxies=1.0, proxy_distance=1.0)
     with pytest.raises(InvalidInput, match=r"keeps a trained tower; config.json has no weights"):
         train(settings(training_files, lock_image=True, contrast=0.0, proxies=1.0), tmp_path)

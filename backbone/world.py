@@ -1,5 +1,6 @@
-"""This process among the others of a run: who am I, join, and on which device."""
+"""This process among the others of a run: who am I, join and leave, and on which device."""
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -27,8 +28,25 @@ def join_world() -> World:
         *(int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
     )
     if world.size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        connect("nccl" if torch.cuda.is_available() else "gloo")
     return world
+
+
+def connect(backend: str) -> None:
+    """Sets up the process group of the run; one of Gloo is dissolved when the interpreter is about to end.
+
+    The threads of a Gloo group that is still there then may abort the process, after all its work was done.
+    NCCL's has none that do, and dissolving it could wait for a process that has failed.
+    """
+    dist.init_process_group(backend)
+    if backend == "gloo":
+        atexit.register(leave)
+
+
+def leave() -> None:
+    """Dissolves the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def local_device(world: World) -> torch.device:

@@ -14,10 +14,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS, RUNNERS
 from torch import nn
-from torch.distributed import init_process_group
 
 from ..backbone.checkpoint import open_weights
 from ..backbone.shapes_only import shapes_only
+from ..backbone.world import connect
 from .backbone import InternViTBackbone
 from .checks import check_checkpoint, check_data
 from .errors import BadRun
@@ -99,7 +99,7 @@ def connect_on_cpu(config: Config) -> None:
     mmengine does it by itself on GPUs, and on none of them for want of a GPU.
     """
     if config.get("launcher") == "pytorch" and get_device() == "cpu" and not is_distributed():
-        init_process_group("gloo")
+        connect("gloo")
 
 
 def check_run(config: Config, parts: Sequence[str]) -> nn.Module:

@@ -259,6 +259,7 @@ def main() -> None:
         model_type="bpe",
         character_coverage=0.9995,
         byte_fallback=True,
+        normalization_rule_name="nmt_nfkc_cf",  # folds case: "Cat", "CAT" and "cat" are one word
         user_defined_symbols=["summarize:"],
         unk_id=0,
         bos_id=1,

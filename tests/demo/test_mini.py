@@ -40,10 +40,17 @@ def test_mini_finds_what_it_is_asked_for(files: dict[str, Path]) -> None:
     assert found.images > 1900 and found.held_out_images == 150 and found.held_out is not None
     # Floors a little below the figures of the model card, which name what was measured.
     assert found.languages["en"].at[5] >= 0.6  # chance is 0.003
-    assert mean(found.languages.values())[5] >= 0.55
+    assert mean(found.languages.values())[5] >= 0.6
     assert mean(found.held_out.values())[10] >= 0.34  # chance is 0.067
 
 
 def test_a_shuffled_mini_does_not(files: dict[str, Path]) -> None:
     found = measured(Shuffled(polylens.load("mini")), files, ("en",))
     assert found.languages["en"].at[5] < 0.05
+
+
+def test_capitals_make_no_difference() -> None:
+    words = ("cat", "schlüssel", "пицца", "γάτα", "flag: kenya")
+    read = polylens.load("mini").encode_texts
+    np.testing.assert_array_equal(read([word.upper() for word in words]), read(words))
+    assert not np.allclose(read(["dog"]), read(["cat"]), atol=0.1)

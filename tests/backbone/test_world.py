@@ -8,14 +8,23 @@ import pytest
 
 ALONE = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 PROGRAM = """
-import atexit, os
+import atexit, os, time
 import torch.distributed as dist
 from polylens.backbone.world import connect
-threads = lambda: len(os.listdir("/proc/self/task"))
-before = threads()
-atexit.register(lambda: print(threads() - before))  # called last, as what is registered first
+
+def more():
+    return len(os.listdir("/proc/self/task")) - before
+
+@atexit.register  # called last, as what is registered first
+def count():
+    for _ in range(100):  # a thread that was joined may stand there a moment longer
+        if more():
+            time.sleep(0.01)
+    print(more())
+
+before = len(os.listdir("/proc/self/task"))
 {join}("gloo")
-print(threads() - before)
+print(more())
 """
 
 
@@ -26,4 +35,4 @@ def test_the_threads_of_the_group_are_gone_before_the_interpreter_ends(join: str
     command = [sys.executable, "-c", PROGRAM.format(join=join)]
     ended = subprocess.run(command, env=os.environ | ALONE, capture_output=True, text=True, timeout=120)
     during, last = map(int, ended.stdout.split())
-    assert during > 0 and last == (during if stay else 0), ended.stderr
+    assert during > 0 and (last > 0) == stay, ended.stderr

@@ -35,8 +35,8 @@ def join_world() -> World:
 def connect(backend: str) -> None:
     """Sets up the process group of the run; one of Gloo is dissolved when the interpreter is about to end.
 
-    The threads of a Gloo group that is still there then may abort the process, after all its work was done.
-    NCCL's has none that do, and dissolving it could wait for a process that has failed.
+    The threads of a Gloo group that is still there then may abort the process, after all its work was done
+    (pytorch/pytorch#179291). One of NCCL stays: dissolving it could wait for a process that has failed.
     """
     dist.init_process_group(backend)
     if backend == "gloo":

@@ -17,9 +17,9 @@ def more():
 
 @atexit.register  # called last, as what is registered first
 def count():
-    for _ in range(100):  # a thread that was joined may stand there a moment longer
-        if more():
-            time.sleep(0.01)
+    until = time.monotonic() + 1
+    while more() and time.monotonic() < until:  # a thread that was joined may stand there a moment longer
+        time.sleep(0.01)
     print(more())
 
 before = len(os.listdir("/proc/self/task"))

@@ -86,8 +86,9 @@ class Decoders:
 
     def _replace(self, process: "_Process") -> None:
         process.kill()
-        self._all.discard(process)
-        self.restarts += 1
+        with self._lock:  # `close` may be going through them
+            self._all.discard(process)
+            self.restarts += 1
         self._begin()
 
 

@@ -182,6 +182,26 @@ def test_closing_ends_the_processes_and_whoever_waits(decoders: Callable[..., De
     assert process._process.poll() is not None
 
 
+def test_a_process_that_fails_while_all_are_ended_disturbs_nobody(
+    decoders: Callable[..., Decoders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = decoders()
+    (process,) = one._all
+    with ThreadPoolExecutor(1) as pool:
+        kill, replacing = process.kill, []
+
+        def kill_slowly() -> None:
+            monkeypatch.setattr(process, "kill", kill)
+            replacing.append(pool.submit(one._replace, process))
+            time.sleep(0.2)  # long enough to fall out of what `close` goes through, were it let
+            kill()
+
+        monkeypatch.setattr(process, "kill", kill_slowly)
+        one.close()
+        assert isinstance(replacing[0].exception(10), DecodingStopped)
+    assert one.restarts == 1
+
+
 def test_control_without_processes_such_a_picture_ends_the_program() -> None:
     program = HARMFUL.replace("decoder.main()", "decoder.answer(sys.argv[1], sys.stdin.buffer.read())")
     done = subprocess.run(
